@@ -1,0 +1,1 @@
+"""Signature formats: one folder each, which know nothing of each other."""

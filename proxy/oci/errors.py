@@ -1,0 +1,39 @@
+"""What can go wrong between us and a registry, by whose fault it is.
+
+A refusal by policy is no error: it is a value of `proxy.verdict`.
+"""
+
+
+class RegistryError(Exception):
+    """Base of all errors below; the text is one line, fit for a log and for a client."""
+
+
+class MalformedError(RegistryError, ValueError):
+    """Text or bytes that break the specification; nothing was understood, nothing is kept."""
+
+
+class UnknownUpstreamError(RegistryError):
+    """The name belongs to a registry that is not in the configured table; it is never dialled."""
+
+
+class NotFoundError(RegistryError):
+    """The upstream answered that there is no such repository, tag, manifest or blob."""
+
+
+class UpstreamDeniedError(RegistryError):
+    """The upstream refused our credentials, or our being anonymous (401, 403)."""
+
+
+class CorruptError(RegistryError):
+    """The upstream's bytes do not have the digest or the size that names them."""
+
+
+class UnavailableError(RegistryError):
+    """The upstream could not be asked, or gave no usable answer in time.
+
+    `retry_after` is in seconds and set where the upstream named one (429, 503).
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

@@ -1,0 +1,162 @@
+"""Manifests, indexes and descriptors, read from their exact bytes (image-spec 1.1, manifest.md, image-index.md).
+
+The bytes are kept as they came, for they are what has the digest and what is served. Only what Sealgate acts on is
+read from them: the media type and the descriptors.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from proxy.oci.digest import Digest
+from proxy.oci.errors import CorruptError, MalformedError
+from proxy.oci.strict_json import loads_object
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_LIST})
+MANIFEST_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+# Docker image manifest version 2, schema 1: its digest does not cover its own bytes, so it cannot be verified by digest.
+SCHEMA1_TYPES = frozenset(
+    {
+        "application/vnd.docker.distribution.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    }
+)
+# distribution-spec, Pushing manifests: registries should accept 4 MiB; distribution, containerd and podman read no more.
+MANIFEST_BYTES_MAX = 4 * 1024 * 1024
+# cosign's own limit on layers (pkg/oci/internal, maxLayers); an index of more platforms is not known to exist.
+DESCRIPTORS_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """What a manifest says of other content (image-spec, descriptor.md). `size` is in bytes."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    artifact_type: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def read(cls, value: object, where: str) -> Self:
+        """Read one descriptor of a parsed manifest; `where` names it in the MalformedError."""
+        if not isinstance(value, dict):
+            raise MalformedError(f"{where} is not an object")
+        size = value.get("size")
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise MalformedError(f"{where}.size is not a number of bytes")
+        return cls(
+            _text(value, "mediaType", where),
+            Digest.parse(_text(value, "digest", where)),
+            size,
+            _optional_text(value, "artifactType", where),
+            _annotations(value, where),
+        )
+
+    def check(self, content: bytes) -> bytes:
+        """Return the content if size and digest agree; raises CorruptError if not."""
+        if len(content) != self.size or not self.digest.matches(content):
+            raise CorruptError(f"the bytes served as {self.digest} are not those that its descriptor names")
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest or index: the exact bytes, and the descriptors read from them.
+
+    `children` are the manifests of an index, `layers` and `config` the blobs of a manifest.
+    """
+
+    digest: Digest
+    media_type: str
+    body: bytes = field(repr=False)
+    children: tuple[Descriptor, ...] = ()
+    config: Descriptor | None = None
+    layers: tuple[Descriptor, ...] = ()
+    subject: Descriptor | None = None
+    artifact_type: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def parse(cls, digest: Digest, media_type: str, body: bytes) -> Self:
+        """Read the bytes that an upstream served with this media type as this digest.
+
+        Raises CorruptError where the digest does not agree, MalformedError for anything that is no manifest or index,
+        or that could be read as both (CVE-2021-41190).
+        """
+        if not digest.matches(body):
+            raise CorruptError(f"the bytes served as manifest {digest} do not have that digest")
+        if media_type in SCHEMA1_TYPES:
+            raise MalformedError(
+                "Docker schema 1 manifests are not supported: push the image again with a current Docker"
+            )
+        if media_type not in INDEX_TYPES | MANIFEST_TYPES:
+            raise MalformedError(f"media type {media_type[:80]!r} is no image manifest or index")
+        document = loads_object(body, "the manifest")
+        _check_kind(document, media_type)
+        is_index = media_type in INDEX_TYPES
+        return cls(
+            digest,
+            media_type,
+            body,
+            children=_descriptors(document, "manifests") if is_index else (),
+            config=None if is_index else Descriptor.read(document.get("config"), "config"),
+            layers=() if is_index else _descriptors(document, "layers"),
+            subject=Descriptor.read(document["subject"], "subject") if document.get("subject") is not None else None,
+            artifact_type=_optional_text(document, "artifactType", "the manifest"),
+            annotations=_annotations(document, "the manifest"),
+        )
+
+    @property
+    def is_index(self) -> bool:
+        """Say whether this is an index or manifest list."""
+        return self.media_type in INDEX_TYPES
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """The config, if any, and the layers."""
+        return ((self.config,) if self.config else ()) + self.layers
+
+
+def _check_kind(document: Mapping[str, Any], media_type: str) -> None:
+    if document.get("schemaVersion") != 2:  # noqa: PLR2004 (the number of the specification)
+        raise MalformedError("schemaVersion is not 2")
+    # The member may be missing in OCI documents; where it is there it must agree with the header.
+    if document.get("mediaType", media_type) != media_type:
+        raise MalformedError(f"served as {media_type}, but its mediaType says {str(document['mediaType'])[:80]!r}")
+    foreign = {"layers", "config"} if media_type in INDEX_TYPES else {"manifests"}
+    if foreign & document.keys():
+        raise MalformedError("has members of both a manifest and an index")
+
+
+def _descriptors(document: Mapping[str, Any], member: str) -> tuple[Descriptor, ...]:
+    values = document.get(member)
+    if not isinstance(values, list):
+        raise MalformedError(f"{member} is not a list")
+    if len(values) > DESCRIPTORS_MAX:
+        raise MalformedError(f"{member} has more than {DESCRIPTORS_MAX} entries")
+    return tuple(Descriptor.read(value, f"{member}[{n}]") for n, value in enumerate(values))
+
+
+def _text(value: Mapping[str, Any], member: str, where: str) -> str:
+    text = value.get(member)
+    if not isinstance(text, str) or not text:
+        raise MalformedError(f"{where}.{member} is not a text")
+    return text
+
+
+def _optional_text(value: Mapping[str, Any], member: str, where: str) -> str | None:
+    return _text(value, member, where) if value.get(member) else None
+
+
+def _annotations(value: Mapping[str, Any], where: str) -> dict[str, str]:
+    annotations = value.get("annotations")
+    if annotations is None:
+        return {}
+    if not isinstance(annotations, dict) or not all(isinstance(text, str) for text in annotations.values()):
+        raise MalformedError(f"{where}.annotations is not an object of texts")
+    return annotations

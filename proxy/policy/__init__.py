@@ -1,0 +1,1 @@
+"""Trust policy: rules, the most specific match, and findings turned into a verdict. Pure."""

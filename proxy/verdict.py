@@ -1,0 +1,108 @@
+"""What is decided about an image, and why: values, never exceptions.
+
+`Reason` is public: it is the label of a metric, a field of the audit log and of `--json`. Keep its members few and stable.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from proxy.oci.digest import Digest
+from proxy.oci.reference import Repository
+
+
+class Reason(StrEnum):
+    """Why a candidate did not count, or why an image is refused."""
+
+    NOT_SIGNED = "not_signed"
+    UNTRUSTED_SIGNER = "untrusted_signer"
+    OTHER_IMAGE = "other_image"
+    NOT_A_SIGNATURE = "not_a_signature"
+    ANNOTATION_MISSING = "annotation_missing"
+    MALFORMED = "malformed"
+    CORRUPT = "corrupt"
+    UNSUPPORTED = "unsupported"
+    OVER_LIMIT = "over_limit"
+    REQUIREMENT_NOT_MET = "requirement_not_met"
+    REFUSED_BY_RULE = "refused_by_rule"
+    NO_RULE = "no_rule"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The image that is judged: exactly these bytes, in this repository, asked for by this tag or by digest."""
+
+    repository: Repository
+    digest: Digest
+    tag: str | None = None
+
+    def __str__(self) -> str:
+        """Write the long form of the reference."""
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{self.repository}{tag}@{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one signature proved. `signed_at` is set only where a trusted party proves it; `claims` are what was signed."""
+
+    format: str
+    signer: str
+    signature: str
+    trust: str
+    signed_at: datetime | None = None
+    claims: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why one candidate, or one signer, did not count. `signature` says where the candidate was found."""
+
+    reason: Reason
+    detail: str
+    signer: str | None = None
+    signature: str | None = None
+
+
+Finding = Evidence | Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The rule is met by this evidence; to be judged again after `expires`."""
+
+    subject: Subject
+    rule: str
+    evidence: tuple[Evidence, ...]
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InsecureUnverified:
+    """The rule lets the image through without looking for signatures: nothing is proven."""
+
+    subject: Subject
+    rule: str
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The rule is not met: every reason that was found, the most useful one first."""
+
+    subject: Subject
+    rule: str
+    rejections: tuple[Rejection, ...]
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Undetermined:
+    """It could not be found out: never remembered, never accepted."""
+
+    subject: Subject
+    rule: str
+    cause: str
+
+
+Verdict = Accepted | InsecureUnverified | Refused | Undetermined
