@@ -1,1 +1,1 @@
-"""."""
+"""The command line: arguments in, text out, and the only exit."""
