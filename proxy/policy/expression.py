@@ -131,6 +131,18 @@ def holds(expression: Expression, satisfied: AbstractSet[str]) -> bool:
             return sum(holds(part, satisfied) for part in parts) >= count
 
 
+def missing(expression: Expression, satisfied: AbstractSet[str]) -> Expression | None:
+    """Return what is still needed when these signers' signatures count: None where the expression is met."""
+    if holds(expression, satisfied):
+        return None
+    if isinstance(expression, Signer):
+        return expression
+    parts = tuple(dict.fromkeys(part for part in (missing(one, satisfied) for one in expression.parts) if part))
+    if isinstance(expression, AtLeast):
+        return AtLeast(expression.count - (len(expression.parts) - len(parts)), parts)
+    return type(expression)(parts) if len(parts) > 1 else parts[0]
+
+
 def counted_twice(expression: Expression, identities: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     """Return the pairs of signers in different parts of one threshold whose identity (their key, say) is the same."""
     if isinstance(expression, Signer):

@@ -1,0 +1,103 @@
+"""Findings become a verdict: the one place where "verified" is said. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from proxy.policy.expression import Expression, holds, missing, names
+from proxy.policy.model import InsecureAllowUnverified, Refuse, Rule
+from proxy.verdict import (
+    Accepted,
+    Evidence,
+    Finding,
+    InsecureUnverified,
+    Reason,
+    Refused,
+    Rejection,
+    Subject,
+    Undetermined,
+    Verdict,
+)
+
+# A refusal is remembered and logged. Formats bound their candidates, but each candidate is tried for each signer.
+REJECTIONS_MAX = 100
+NO_RULE = "none"
+# The nearer a candidate came to counting, the more useful it is to hear what it lacked, and the harder it is to hide
+# the true reason behind a decoy.
+_BY_USE = (
+    Reason.REQUIREMENT_NOT_MET,
+    Reason.ANNOTATION_MISSING,
+    Reason.OTHER_IMAGE,
+    Reason.OVER_LIMIT,
+    Reason.CORRUPT,
+    Reason.UNSUPPORTED,
+    Reason.MALFORMED,
+    Reason.UNTRUSTED_SIGNER,
+    Reason.NOT_A_SIGNATURE,
+    Reason.NOT_SIGNED,
+    Reason.REFUSED_BY_RULE,
+    Reason.NO_RULE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long a verdict holds.
+
+    `accepted`: a day. What is proven by a key stays proven for the same bytes, and a change of the policy makes every
+    verdict anew at once; so this only says how late the removal of a signature is noticed, and how long an outage of
+    the signatures' registry goes unnoticed. `refused`: a minute, which is how long one waits after signing.
+    """
+
+    accepted: timedelta = timedelta(hours=24)
+    refused: timedelta = timedelta(seconds=60)
+
+
+def evaluate(  # noqa: PLR0913, PLR0917 (everything that a verdict depends on, and nothing hidden)
+    rule: Rule | None,
+    subject: Subject,
+    findings: Mapping[str, Sequence[Finding]],
+    rejections: Sequence[Rejection],
+    unreached: Sequence[str],
+    now: datetime,
+    lifetimes: Lifetimes,
+) -> Verdict:
+    """Judge the subject by what was found.
+
+    `findings` are the results of verification by the name of the signer; `rejections` are candidates that could not be
+    read; `unreached` are places that could not be asked. One piece of evidence satisfies its signer, whatever lies
+    beside it. Not having found enough proves nothing while a place is unreached.
+    """
+    refused_until = now + lifetimes.refused
+    if rule is None:
+        rejection = Rejection(Reason.NO_RULE, f"no rule matches {subject.repository}")
+        return Refused(subject, NO_RULE, (rejection,), refused_until)
+    match rule.require:
+        case Refuse():
+            rejection = Rejection(Reason.REFUSED_BY_RULE, f"rule {rule.name} refuses every image that it matches")
+            return Refused(subject, rule.name, (rejection,), refused_until)
+        case InsecureAllowUnverified():
+            return InsecureUnverified(subject, rule.name, now + lifetimes.accepted)
+        case expression:
+            signers = sorted(names(expression))
+    found = [finding for name in signers for finding in findings.get(name, ())]
+    satisfied = {name for name in signers if any(isinstance(one, Evidence) for one in findings.get(name, ()))}
+    if holds(expression, satisfied):
+        evidence = tuple(one for one in found if isinstance(one, Evidence))
+        return Accepted(subject, rule.name, evidence, now + lifetimes.accepted)
+    if unreached:
+        return Undetermined(subject, rule.name, "; ".join(dict.fromkeys(unreached)))
+    failed = [*(one for one in found if isinstance(one, Rejection)), *rejections]
+    return Refused(subject, rule.name, _why(expression, satisfied, failed), refused_until)
+
+
+def _why(expression: Expression, satisfied: set[str], failed: Sequence[Rejection]) -> tuple[Rejection, ...]:
+    """Return every reason, the most useful one first."""
+    reasons = list(failed)
+    if satisfied:
+        detail = f"signed by {', '.join(sorted(satisfied))}; still needed: {missing(expression, satisfied)}"
+        reasons.append(Rejection(Reason.REQUIREMENT_NOT_MET, detail))
+    if not reasons:
+        reasons.append(Rejection(Reason.NOT_SIGNED, "no signature was found"))
+    reasons.sort(key=lambda one: _BY_USE.index(one.reason))
+    return tuple(reasons[:REJECTIONS_MAX])

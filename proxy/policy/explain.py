@@ -1,0 +1,52 @@
+"""A verdict in words: the one reason that is most useful, for refusals, the terminal and the audit log."""
+
+from proxy.policy.model import Decision
+from proxy.verdict import Accepted, InsecureUnverified, Reason, Refused, Rejection, Undetermined, Verdict
+
+# With image, rule and id it has to fit into the 200 characters of a refusal's one line.
+LENGTH_MAX = 120
+_WORDS = {
+    Reason.NOT_SIGNED: "not signed",
+    Reason.UNTRUSTED_SIGNER: "signed, but by nobody this rule trusts",
+    Reason.OTHER_IMAGE: "signature is for another image",
+    Reason.NOT_A_SIGNATURE: "not signed: what was found with it are no signatures",
+    Reason.NO_RULE: "no rule allows this image",
+    Reason.REFUSED_BY_RULE: "refused by the rule, whoever signed it",
+}
+_WORDS_WITH_DETAIL = {
+    Reason.ANNOTATION_MISSING: "signed, but not as the rule requires: ",
+    Reason.MALFORMED: "signature cannot be read: ",
+    Reason.CORRUPT: "signature does not have its digest: ",
+    Reason.UNSUPPORTED: "signature is of a kind that is not supported: ",
+    Reason.OVER_LIMIT: "signatures exceed a limit: ",
+    Reason.REQUIREMENT_NOT_MET: "",
+}
+
+
+def explain(judged: Decision | Verdict) -> str:
+    """Return one line of printable ASCII, at most 120 characters, without a full stop."""
+    return one_line(_words(judged.verdict if isinstance(judged, Decision) else judged), LENGTH_MAX)
+
+
+def one_line(text: str, length: int) -> str:
+    """Make any text printable ASCII, at most `length` characters; what is cut off or replaced is seen to be."""
+    plain = "".join(char if " " <= char <= "~" else "?" for char in text)
+    return plain if len(plain) <= length else plain[: length - 3] + "..."
+
+
+def _words(verdict: Verdict) -> str:
+    match verdict:
+        case Accepted(evidence=evidence):
+            return f"signed by {', '.join(dict.fromkeys(one.signer for one in evidence))}"
+        case InsecureUnverified():
+            return "not verified: the rule asks for no signature"
+        case Undetermined(cause=cause):
+            return f"could not be verified now: {cause}"
+        case Refused(rejections=rejections):
+            return _rejection(rejections[0]) if rejections else "refused"
+
+
+def _rejection(rejection: Rejection) -> str:
+    if rejection.reason in _WORDS:
+        return _WORDS[rejection.reason]
+    return _WORDS_WITH_DETAIL[rejection.reason] + rejection.detail
