@@ -86,6 +86,11 @@ class Requirement(Protocol):
         ...
 
     @property
+    def binds_tag(self) -> bool:
+        """Say whether what is signed depends on the tag, so that the verdict for one tag says nothing of another."""
+        ...
+
+    @property
     def discovery(self) -> Discovery:
         """Where to look."""
         ...

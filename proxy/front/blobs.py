@@ -1,0 +1,177 @@
+"""`/v2/<name>/blobs/<digest>`: streamed from the upstream, hashed on the way, never ended as complete if it is wrong."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from proxy.gate import BlobGrant
+from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX
+from proxy.oci.digest import Digest
+from proxy.oci.errors import CorruptError, RegistryError, UnavailableError
+from proxy.oci.manifest import Descriptor
+from proxy.oci.reference import Repository
+from proxy.oci.strict_json import loads_object
+from proxy.upstream.client import BlobStream, Upstreams
+
+# One range from a byte on (RFC 9110, 14.1.2): what clients resume with. Any other Range is ignored, as the RFC allows.
+_RANGE = re.compile(r"bytes=[0-9]{1,18}-[0-9]{0,18}", re.ASCII)
+# Below this a piece is hashed at once; above it in a thread beside its transfer (hashlib lets go of the GIL).
+_THREAD_BYTES = 64 * 1024
+# Until the upstream's headers; containerd 2.3 and BuildKit give up after 30 s. The upstream client bounds each later read.
+HEADER_SECONDS = 25.0
+# Image configs are some kilobytes; the largest published ones stay below 256 KiB.
+CONFIG_BYTES_MAX = 256 * 1024
+
+
+def wanted_range(header: str | None) -> str | None:
+    """Return the Range header if it is one that is passed on."""
+    return header if header is not None and _RANGE.fullmatch(header) else None
+
+
+def blob_headers(digest: Digest, size: int) -> dict[str, str]:
+    """Return the headers of a whole blob; a HEAD gets the same ones."""
+    return {
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(size),
+        "Docker-Content-Digest": str(digest),
+        "ETag": f'"{digest}"',
+        "Accept-Ranges": "bytes",
+        "Docker-Distribution-Api-Version": "registry/2.0",
+    }
+
+
+class Observer(Protocol):
+    """Who is told what went out, and what did not."""
+
+    def sent(self, kind: str, size: int) -> None:
+        """Bytes of a body went out."""
+        ...
+
+    def cut(self, image: str, error: RegistryError) -> None:
+        """A transfer was broken off, because the upstream's bytes were wrong or ended early."""
+        ...
+
+
+async def send_blob(
+    request: web.BaseRequest, upstreams: Upstreams, repository: Repository, grant: BlobGrant, observer: Observer
+) -> web.StreamResponse:
+    """Stream a granted blob, the whole of it or the range asked for.
+
+    Raises oci.errors as long as nothing was sent; afterwards an error cuts the connection, so that the client sees a
+    transfer that failed and not a blob that is short.
+    """
+    member = grant.member
+    asked_range = wanted_range(request.headers.get("Range"))
+    try:
+        async with (
+            asyncio.timeout(HEADER_SECONDS) as limit,
+            upstreams.open_blob(repository, member.digest, range_header=asked_range) as stream,
+        ):
+            limit.reschedule(None)
+            response, chunks = _begin(stream, grant)
+            await response.prepare(request)
+            try:
+                async for chunk in chunks:
+                    await response.write(chunk)
+                    observer.sent("blobs", len(chunk))
+            except RegistryError as err:
+                observer.cut(f"{repository}@{member.digest}", err)
+                if request.transport is not None:
+                    request.transport.abort()
+            return response
+    except TimeoutError:
+        raise UnavailableError(f"the upstream sends no blob within {HEADER_SECONDS:g} s") from None
+
+
+def _begin(stream: BlobStream, grant: BlobGrant) -> tuple[web.StreamResponse, AsyncIterator[bytes]]:
+    member = grant.member
+    response = web.StreamResponse(status=stream.status, headers=blob_headers(member.digest, member.size))
+    if stream.status == web.HTTPPartialContent.status_code:
+        length = _part_length(stream, member.size)
+        response.headers["Content-Length"] = str(length)
+        response.headers["Content-Range"] = stream.content_range or ""
+        return response, _exactly(stream.chunks, length)
+    if stream.size not in {None, member.size}:
+        raise CorruptError(f"the upstream's blob is {stream.size} bytes long, the manifest says {member.size}")
+    return response, _verified(_exactly(stream.chunks, member.size), member.digest)
+
+
+def _part_length(stream: BlobStream, size: int) -> int:
+    """Check what the upstream says of the part it sends (RFC 9110, 14.4) against the size the manifest states."""
+    shape = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", stream.content_range or "", re.ASCII)
+    if shape is None or int(shape[3]) != size or not int(shape[1]) <= int(shape[2]) < size:
+        raise CorruptError("the upstream's Content-Range does not fit the size that the manifest states")
+    return int(shape[2]) - int(shape[1]) + 1
+
+
+async def _exactly(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
+    received = 0
+    async for chunk in chunks:
+        received += len(chunk)
+        if received > size:
+            raise CorruptError("the upstream sent more bytes than it should")
+        yield chunk
+    if received != size:
+        raise CorruptError(f"the upstream sent {received} bytes of {size}")
+
+
+async def _verified(chunks: AsyncIterator[bytes], digest: Digest) -> AsyncIterator[bytes]:
+    """Pass the chunks on, the last one only when all of them together have the digest."""
+    hasher = digest.hasher()
+    held: bytes | None = None
+    async for chunk in chunks:
+        if len(chunk) < _THREAD_BYTES:
+            hasher.update(chunk)
+            if held is not None:
+                yield held
+        else:
+            hashing = asyncio.get_running_loop().run_in_executor(None, hasher.update, chunk)
+            try:
+                if held is not None:
+                    yield held
+            finally:
+                await hashing
+        held = chunk
+    if hasher.hexdigest() != digest.hex:
+        raise CorruptError(f"the upstream's bytes do not have the digest {digest}")
+    if held is not None:
+        yield held
+
+
+async def read_artifact_blob(upstreams: Upstreams, repository: Repository, grant: BlobGrant) -> bytes:
+    """Return a blob of a signature artefact: JSON, or nothing.
+
+    A layer that some manifest calls a signature stays a layer; none is JSON, so none leaves this way.
+    """
+    member = grant.member
+    descriptor = Descriptor(member.media_type, member.digest, member.size)
+    content = await upstreams.blob(repository, descriptor, ARTIFACT_BLOB_BYTES_MAX)
+    loads_object(content, "the signature artefact's blob")
+    return content
+
+
+async def read_config(upstreams: Upstreams, repository: Repository, digest: Digest) -> bytes | None:
+    """Return a blob that is a small image config (image-spec, config.md), None if it is anything else.
+
+    Only for Docker's classic store, which would go on to the next registry if it were refused.
+    """
+    content = bytearray()
+    hasher = digest.hasher()
+    try:
+        async with upstreams.open_blob(repository, digest, range_header=None) as stream:
+            async for chunk in stream.chunks:
+                content += chunk
+                hasher.update(chunk)
+                if len(content) > CONFIG_BYTES_MAX:
+                    return None
+        config = loads_object(bytes(content), "the config")
+    except RegistryError:
+        return None
+    return bytes(content) if hasher.hexdigest() == digest.hex and _is_config(config) else None
+
+
+def _is_config(config: dict[str, Any]) -> bool:
+    return isinstance(config.get("rootfs"), dict) and isinstance(config.get("architecture"), str)

@@ -1,0 +1,107 @@
+"""The one place where what went wrong becomes an OCI error (distribution-spec, Error Codes)."""
+
+import json
+from dataclasses import dataclass
+
+from proxy.oci.errors import (
+    CorruptError,
+    MalformedError,
+    NotFoundError,
+    RegistryError,
+    UnavailableError,
+    UnknownUpstreamError,
+    UpstreamDeniedError,
+)
+from proxy.policy.explain import explain
+from proxy.policy.model import Decision
+from proxy.verdict import Undetermined
+
+# facts of the clients: Docker shows one line; containerd 1.6 only the status line, where longer ones are cut.
+MESSAGE_MAX = 200
+# What stands in a status line, a Location and a JSON text alike without being escaped, cut or parsed as something else.
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;/@_-+=()[]'*<>!&|~")
+_IMAGE_MAX = 90
+# Seconds after which an outage may be over, where the upstream did not say when.
+RETRY_AFTER = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A no, in the terms of the specification.
+
+    `status` and `code` are what a client is told that has nowhere else to go; `message` is one safe ASCII line of at most
+    MESSAGE_MAX characters. `label` is what metrics count it under.
+    """
+
+    status: int
+    code: str
+    message: str
+    label: str
+    retry_after: int | None = None
+
+
+def one_line(text: str, limit: int = MESSAGE_MAX) -> str:
+    """Return the text as one line of safe ASCII, cut to `limit` characters."""
+    line = " ".join("".join(char if char in _SAFE else " " if char.isspace() else "'" for char in text).split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def short_image(image: str) -> str:
+    """Return an image's name, its end kept where it is long: the end tells images apart."""
+    return image if len(image) <= _IMAGE_MAX else "..." + image[3 - _IMAGE_MAX :]
+
+
+def from_error(error: RegistryError, image: str, missing: str = "MANIFEST_UNKNOWN") -> Refusal:
+    """Say an error about an image in OCI terms; `missing` is the code for what the upstream does not have."""
+    match error:
+        case UnknownUpstreamError():
+            status, code, words = 404, "NAME_UNKNOWN", str(error)
+        case NotFoundError():
+            status, code, words = 404, missing, f"not found: {error}"
+        case UpstreamDeniedError():
+            status, code, words = 403, "DENIED", f"the upstream registry refuses access: {error}"
+        case MalformedError():
+            status, code, words = 403, "DENIED", f"not an image that can be verified: {error}"
+        case CorruptError():
+            status, code, words = 403, "DENIED", f"the upstream registry sent other bytes than it promised: {error}"
+        case _:
+            status, code, words = 503, "UNAVAILABLE", f"could not be verified now: {error}"
+    retry_after = None
+    if isinstance(error, UnavailableError):
+        retry_after = max(1, round(error.retry_after or RETRY_AFTER))
+    message = one_line(f"sealgate: {short_image(image)}: {words}")
+    return Refusal(status, code, message, code.lower(), retry_after)
+
+
+def from_decision(decision: Decision, image: str) -> Refusal:
+    """Say a decision that does not serve the image: which image, which rule, the most useful reason, the id."""
+    words = explain(decision.verdict)
+    if isinstance(decision.verdict, Undetermined):
+        message = one_line(f"sealgate: {short_image(image)}: {words}", MESSAGE_MAX - 16)
+        return Refusal(503, "UNAVAILABLE", f"{message} (id {decision.id})", "undetermined", RETRY_AFTER)
+    text = f"sealgate: {short_image(image)} refused by rule {decision.verdict.rule}: {words}"
+    return Refusal(
+        403, "DENIED", f"{one_line(text, MESSAGE_MAX - 16)} (id {decision.id})", decision.reason or "refused"
+    )
+
+
+def unknown_blob(image: str) -> Refusal:
+    """Say that no accepted manifest of this repository names this blob."""
+    words = "blob refused: no manifest that was let through names it; pull the image's manifest first"
+    return Refusal(403, "DENIED", one_line(f"sealgate: {short_image(image)}: {words}"), "unknown_blob")
+
+
+def bad_request(error: MalformedError) -> Refusal:
+    """Say what is wrong with a request that names nothing."""
+    return Refusal(400, "NAME_INVALID", one_line(f"sealgate: {error}"), "name_invalid")
+
+
+def unsupported(method: str) -> Refusal:
+    """Say that this endpoint or method is not offered: this is a pull-through proxy."""
+    message = one_line(f"sealgate: {method} of this endpoint is not supported: this proxy is for pulling only")
+    return Refusal(405 if method not in {"GET", "HEAD"} else 404, "UNSUPPORTED", message, "unsupported")
+
+
+def body(refusal: Refusal) -> bytes:
+    """Return the OCI error body; clients show the first error only."""
+    return json.dumps({"errors": [{"code": refusal.code, "message": refusal.message}]}).encode()

@@ -1,0 +1,75 @@
+"""`/v2/<name>/tags/list` and `/v2/<name>/referrers/<digest>` (distribution-spec, Content Discovery)."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from proxy.front.routes import Asked
+from proxy.oci.digest import Digest
+from proxy.oci.errors import MalformedError, NotFoundError
+from proxy.oci.manifest import OCI_INDEX, Descriptor
+from proxy.oci.reference import Reference, Repository, check_tag
+from proxy.upstream.client import Upstreams
+
+# One page of tags, as large as Docker Hub's own.
+TAGS_PAGE_MAX = 1000
+
+
+async def tags_response(asked: Asked, upstreams: Upstreams, repository: Repository) -> web.Response:
+    """Return one page of tags; the Link to the next one leads here and not to the upstream."""
+    query = asked.query or {}
+    n = query.get("n", str(TAGS_PAGE_MAX))
+    if not (n.isascii() and n.isdigit() and len(n) <= 6):  # noqa: PLR2004 (six digits are more than a page has)
+        raise MalformedError(f"n={n[:20]!r} is not a number of tags")
+    last = check_tag(query["last"]) if query.get("last") else None
+    tags, next_last = await upstreams.tags(repository, min(int(n), TAGS_PAGE_MAX), last)
+    headers = {}
+    if next_last is not None:
+        following = {"n": n, "last": next_last} | ({"ns": asked.ns} if asked.ns else {})
+        headers["Link"] = f'</v2/{asked.name}/tags/list?{urlencode(following)}>; rel="next"'
+    return web.json_response({"name": asked.name, "tags": list(tags)}, headers=headers)
+
+
+async def referrers_response(asked: Asked, upstreams: Upstreams, repository: Repository) -> web.Response:
+    """Return all referrers in one page: what the API lists and what the fallback tag does, each once.
+
+    A registry that takes a `subject` without having the API leaves the list in the tag; clients that see an API never
+    look there, so both are read here.
+    """
+    digest = Digest.parse(asked.reference)
+    merged = {one.digest: one for one in await _fallback(upstreams, repository, digest)}
+    merged |= {one.digest: one for one in await _listed(upstreams, repository, digest)}
+    wanted = (asked.query or {}).get("artifactType")
+    found = [_json(one) for one in merged.values() if wanted is None or one.artifact_type == wanted]
+    headers = {"OCI-Filters-Applied": "artifactType"} if wanted is not None else {}
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
+    return web.Response(body=json.dumps(index).encode(), content_type=OCI_INDEX, headers=headers)
+
+
+async def _listed(upstreams: Upstreams, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
+    try:
+        return await upstreams.referrers(repository, digest)
+    except NotFoundError:
+        return ()
+
+
+async def _fallback(upstreams: Upstreams, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
+    try:
+        index = await upstreams.manifest(Reference(repository, tag=f"{digest.algorithm}-{digest.hex[:64]}"))
+    except (NotFoundError, MalformedError):
+        return ()
+    return index.children
+
+
+def _json(descriptor: Descriptor) -> dict[str, Any]:
+    members = {
+        "mediaType": descriptor.media_type,
+        "digest": str(descriptor.digest),
+        "size": descriptor.size,
+        "artifactType": descriptor.artifact_type,
+        "annotations": dict(descriptor.annotations),
+    }
+    return {name: value for name, value in members.items() if value not in (None, {})}

@@ -1,0 +1,36 @@
+"""`/v2/<name>/manifests/<reference>`: the judged bytes, or a refusal."""
+
+from aiohttp import web
+
+from proxy.front.errors import from_decision
+from proxy.gate import Pulled
+from proxy.policy.model import Decision, Mode
+from proxy.verdict import Refused, Undetermined
+
+# distribution-spec, Warnings: at most 4096 bytes, of which our message takes the little it is.
+_WARNING = '299 - "{}"'
+
+
+def manifest_response(pulled: Pulled, ns: str | None, image: str) -> web.Response:
+    """Return the bytes that were judged, with the headers that clients rely on. A HEAD gets the same ones.
+
+    `ns` is echoed (distribution-spec, Registry Proxying).
+    """
+    manifest = pulled.manifest
+    headers = {
+        "Content-Type": manifest.media_type,
+        "Content-Length": str(len(manifest.body)),
+        "Docker-Content-Digest": str(manifest.digest),
+        "ETag": f'"{manifest.digest}"',
+        "Docker-Distribution-Api-Version": "registry/2.0",
+    }
+    if ns is not None:
+        headers["OCI-Namespace"] = ns
+    if pulled.decision is not None and _warns(pulled.decision):
+        headers["Warning"] = _WARNING.format(from_decision(pulled.decision, image).message)
+    return web.Response(body=manifest.body, headers=headers)
+
+
+def _warns(decision: Decision) -> bool:
+    """Say whether the client is to hear that what it gets was not accepted; audit mode keeps quiet."""
+    return decision.mode is not Mode.AUDIT and isinstance(decision.verdict, Refused | Undetermined)

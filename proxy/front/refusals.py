@@ -1,0 +1,115 @@
+"""How each client is told no, so that it stops.
+
+A registry mirror is advice to most clients: after an ordinary error (401, 403, 404, 429, 5xx, a cut connection) they pull
+the same image from the registry behind it, exit with 0 and say nothing. What stops them was measured, client by client and
+request by request (docs/bypass.md has the table and the command that makes it):
+
+**containers/image** (podman, skopeo, buildah, CRI-O; told by its request header Docker-Distribution-API-Version) moves on
+after anything but a 200, and takes a 200 that it cannot parse as final. A tag: the message as text under the media type of a
+manifest list, which the parser quotes. A digest: a schema 1 manifest whose JWK names the message as its curve, which the
+digest computation quotes. A blob: the redirect below.
+
+**containerd, BuildKit, Docker with the containerd store** (told by `?ns=`) begin with HEAD, and stop at a 3xx that is no
+redirect; of a 300 they show the reason phrase. A GET follows only a good HEAD, or is for a child or a blob; there a 200 whose
+body does not have the digest is final: they check it and keep nothing.
+
+**Docker's classic store** (sends neither) begins with HEAD for a tag, and repeats one that brings no digest as GET. It moves on
+after every error but ESRCH, which it knows by the text "no such process"; a redirect to a scheme that does not exist becomes
+an error that quotes the address. For a layer the address must not even parse (a space and a colon before the first slash), and
+"no space left on device" keeps it from five tries. A config blob that fails makes it move on whatever the answer, so
+`front/blobs` lets small configs through: a config runs nothing.
+
+A client that was told this proxy's own name has nowhere else to go; it gets the plain form: the status, the message as the
+first OCI error, and as the reason phrase (all that containerd 1.6 and 1.7 show). HTTP/2 has no reason phrase.
+"""
+
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from proxy.front.errors import Refusal, body, one_line
+from proxy.front.routes import Asked, Dialect, Kind
+from proxy.oci.manifest import DOCKER_LIST, OCI_MANIFEST
+
+_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+# Docker's classic store goes on to the next registry after every error that does not say this (moby, errors.go).
+_ESRCH = "no such process"
+# ... and downloads a layer five times over if the error does not say this (moby, xfer).
+_ENOSPC = "no space left on device"
+
+
+class Form(StrEnum):
+    """The setting `refusal`."""
+
+    HOLD = "hold"
+    PLAIN = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response. `reason` is the reason phrase of the status line, None for the usual one."""
+
+    status: int
+    body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    reason: str | None = None
+    form: Form = Form.PLAIN
+
+
+def answer(asked: Asked, refusal: Refusal, form: Form) -> Answer:
+    """Return the response that stops the client that asked this. Pure."""
+    pulls = asked.kind in {Kind.MANIFESTS, Kind.BLOBS}
+    if form is Form.PLAIN or asked.is_explicit or not pulls or _is_signature_lookup(asked, refusal):
+        return _plain(asked, refusal)
+    return _hold(asked, refusal.message)
+
+
+def _is_signature_lookup(asked: Asked, refusal: Refusal) -> bool:
+    """Say whether containers/image looks for a signature of an image that has none: it must hear so, or it fails.
+
+    Its own sigstore check asks for the tag `sha256-<hex>.sig` after it has the manifest.
+    """
+    looks = asked.reference.startswith("sha256-") and asked.reference.endswith(".sig")
+    return asked.dialect is Dialect.CONTAINERS_IMAGE and looks and refusal.code == "MANIFEST_UNKNOWN"
+
+
+def _plain(asked: Asked, refusal: Refusal) -> Answer:
+    headers = {"Content-Type": "application/json"}
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(refusal.retry_after)
+    content = body(refusal)
+    if asked.method == "HEAD":
+        headers["Content-Length"] = str(len(content))
+    return Answer(refusal.status, content, headers, refusal.message)
+
+
+def _hold(asked: Asked, message: str) -> Answer:
+    if asked.dialect is Dialect.CONTAINERS_IMAGE and asked.kind is Kind.MANIFESTS:
+        return _schema1(message) if asked.by_digest else _text(message, DOCKER_LIST)
+    if asked.method == "HEAD":
+        return Answer(300, reason=message, form=Form.HOLD)
+    if asked.dialect is Dialect.CONTAINERD:
+        return _text(message, OCI_MANIFEST)
+    if asked.kind is Kind.MANIFESTS:
+        return _redirect_nowhere(f"refused: {message} [{_ESRCH}]")
+    if asked.dialect is Dialect.CONTAINERS_IMAGE:
+        return _redirect_nowhere(f"refused: {message}")
+    return _redirect_nowhere(f"refused by: {message} [{_ESRCH}; {_ENOSPC}]")
+
+
+def _text(message: str, media_type: str) -> Answer:
+    return Answer(200, message.encode(), {"Content-Type": media_type}, form=Form.HOLD)
+
+
+def _schema1(message: str) -> Answer:
+    protected = urlsafe_b64encode(b'{"formatLength":1,"formatTail":"fQ"}').decode().rstrip("=")
+    key = {"kty": "EC", "crv": message, "kid": "x", "x": "x", "y": "x"}
+    signature = {"header": {"alg": "ES256", "jwk": key}, "protected": protected, "signature": "x"}
+    content = json.dumps({"schemaVersion": 1, "signatures": [signature]}).encode()
+    return Answer(200, content, {"Content-Type": _SCHEMA1}, form=Form.HOLD)
+
+
+def _redirect_nowhere(location: str) -> Answer:
+    return Answer(307, headers={"Location": one_line(location, limit=len(location))}, form=Form.HOLD)

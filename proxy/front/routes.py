@@ -1,0 +1,129 @@
+"""From a request line to what is asked for (distribution-spec 1.1, Endpoints).
+
+Works on the raw path: a decoded `%2f` would make another name of it (measured: aiohttp's `path` decodes), so a path with
+`%`, `//` or `..` names nothing here. Two steps, so that a request whose registry is unknown can still be refused in the
+form that stops its client: `parse` reads what was written, `Namespaces.repository` says which repository that is.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import parse_qsl
+
+from proxy.oci.errors import MalformedError, UnknownUpstreamError
+from proxy.oci.reference import Repository, canonical_registry, looks_like_registry
+
+# No request of this API has more than four query parameters.
+QUERY_FIELDS_MAX = 8
+_SHAPE = re.compile(
+    r"/v2/(?P<name>.+)/(?:(?P<kind>manifests|blobs|referrers)/(?P<reference>[^/]+)|tags/list)", re.ASCII
+)
+# The header that only containers/image (podman, skopeo, buildah, CRI-O) sends in requests; measured.
+CONTAINERS_IMAGE_HEADER = "Docker-Distribution-API-Version"
+
+
+class Kind(StrEnum):
+    """The endpoints there are."""
+
+    PING = "ping"
+    MANIFESTS = "manifests"
+    BLOBS = "blobs"
+    REFERRERS = "referrers"
+    TAGS = "tags"
+    UNSUPPORTED = "unsupported"
+
+
+class Dialect(StrEnum):
+    """How a client speaks, as far as it decides which answer stops it. Told by what it sends, not by its name."""
+
+    CONTAINERS_IMAGE = "containers_image"  # sends Docker-Distribution-API-Version
+    CONTAINERD = "containerd"  # sends ?ns= (containerd, BuildKit, Docker with the containerd store)
+    DOCKER = "docker"  # sends neither (Docker's classic store), or is none of these
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for, as it was written. Nothing in it has been looked up."""
+
+    method: str
+    kind: Kind
+    name: str = ""
+    reference: str = ""
+    query: Mapping[str, str] | None = None
+    dialect: Dialect = Dialect.DOCKER
+
+    @property
+    def ns(self) -> str | None:
+        """The registry that a containerd mirror request is meant for (distribution-spec, Registry Proxying)."""
+        return (self.query or {}).get("ns")
+
+    @property
+    def by_digest(self) -> bool:
+        """Say whether the reference is a digest."""
+        return ":" in self.reference
+
+    @property
+    def is_explicit(self) -> bool:
+        """Say whether the client must have been told this proxy's own name, so that it has nowhere else to go.
+
+        The registry in the path says so, but not for clients that also write it so for a mirror: containerd adds `ns=`,
+        and containers/image sends the same request for `podman pull proxy/docker.io/x` as for a mirror at
+        `proxy/docker.io`.
+        """
+        return looks_like_registry(self.name.partition("/")[0]) and self.dialect is Dialect.DOCKER
+
+
+def parse(method: str, raw_path: str, headers: Mapping[str, str]) -> Asked:
+    """Read a request line and the header that tells the dialect; raises MalformedError for what names nothing."""
+    path, _, query_text = raw_path.partition("?")
+    if path in {"/v2", "/v2/"}:
+        return Asked(method, Kind.PING)
+    shape = _SHAPE.fullmatch(path)
+    if shape is None or method not in {"GET", "HEAD"} or shape["reference"] == "uploads":
+        return Asked(method, Kind.UNSUPPORTED)
+    if "%" in path or "//" in path or "/../" in path:
+        raise MalformedError("the path has %, // or .., which no repository name has")
+    query = _query(query_text)
+    if CONTAINERS_IMAGE_HEADER in headers:
+        dialect = Dialect.CONTAINERS_IMAGE
+    else:
+        dialect = Dialect.CONTAINERD if "ns" in query else Dialect.DOCKER
+    return Asked(method, Kind(shape["kind"] or "tags"), shape["name"], shape["reference"] or "", query, dialect)
+
+
+def _query(text: str) -> dict[str, str]:
+    if not text:
+        return {}
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError as err:
+        raise MalformedError(f"the query cannot be read: {err}") from None
+    query = dict(pairs)
+    if len(query) != len(pairs):
+        raise MalformedError("a query parameter occurs twice")
+    return query
+
+
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """The closed table of registries that this proxy stands in front of, and the one that is meant without a hint."""
+
+    registries: Collection[str]
+    default: str
+
+    def repository(self, asked: Asked) -> Repository:
+        """Say which repository is asked for: by the path's first part, by `ns=`, or at the default registry.
+
+        Raises MalformedError for a bad name or two hints that differ, UnknownUpstreamError for a registry that is not
+        in the table.
+        """
+        first, slash, rest = asked.name.partition("/")
+        in_path = canonical_registry(first) if slash and looks_like_registry(first) else None
+        in_query = canonical_registry(asked.ns) if asked.ns else None
+        if in_path and in_query and in_path != in_query:
+            raise MalformedError(f"the path says registry {in_path}, ns= says {in_query}")
+        registry = in_path or in_query or self.default
+        if registry not in self.registries:
+            raise UnknownUpstreamError(f"registry {registry} is not configured here")
+        return Repository.of(registry, rest if in_path else asked.name)

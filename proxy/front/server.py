@@ -1,0 +1,218 @@
+"""The registry API: every request comes in here and every answer leaves from here."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from aiohttp import web
+
+from proxy.front import errors
+from proxy.front.blobs import blob_headers, read_artifact_blob, read_config, send_blob
+from proxy.front.errors import Refusal
+from proxy.front.listings import referrers_response, tags_response
+from proxy.front.manifests import manifest_response
+from proxy.front.refusals import Answer, Form, answer
+from proxy.front.routes import Asked, Dialect, Kind, Namespaces, parse
+from proxy.front.warm import Warm
+from proxy.gate import Gate
+from proxy.oci.digest import Digest
+from proxy.oci.errors import MalformedError, RegistryError, UnavailableError
+from proxy.oci.reference import Reference, Repository
+from proxy.policy.model import Decision
+from proxy.upstream.client import Upstreams
+from proxy.verdict import Accepted
+
+# Docker's classic store gives up on /v2/ after 15 s, containerd 2.3 and BuildKit on any header after 30 s, and both then go
+# to the next registry (measured); so an answer is there before that, whatever the upstream does.
+MANIFEST_SECONDS = 18.0
+
+T = TypeVar("T")
+
+
+class Observer(Protocol):
+    """Who is told of requests: metrics and the audit log."""
+
+    def begun(self) -> None:
+        """A request came in."""
+        ...
+
+    def answered(self, kind: str, method: str, status: int, seconds: float) -> None:
+        """Its answer's headers are out, or it broke off."""
+        ...
+
+    def refused(
+        self, request: web.BaseRequest, image: str, refusal: Refusal, form: str, decision: Decision | None
+    ) -> None:
+        """A pull was refused in this form."""
+        ...
+
+    def served_unverified(self, request: web.BaseRequest, image: str, decision: Decision) -> None:
+        """An image was served without being accepted: warn or audit mode, or an insecure setting."""
+        ...
+
+    def sent(self, kind: str, size: int) -> None:
+        """Bytes of a body went out."""
+        ...
+
+    def cut(self, image: str, error: RegistryError) -> None:
+        """A transfer was broken off, because the upstream's bytes were wrong or ended early."""
+        ...
+
+
+_MISSING = {Kind.BLOBS: "BLOB_UNKNOWN", Kind.TAGS: "NAME_UNKNOWN"}
+
+
+@dataclass
+class _Refused(Exception):  # noqa: N818 (no error: it carries a refusal to the one place that answers it)
+    refusal: Refusal
+    image: str
+    decision: Decision | None = None
+
+
+class Front:
+    """Serves the pull part of the OCI distribution API over a gate."""
+
+    def __init__(  # noqa: PLR0913 (one composition root calls this, with names)
+        self,
+        *,
+        gate: Gate,
+        upstreams: Upstreams,
+        namespaces: Namespaces,
+        form: Form,
+        warm: Warm,
+        observer: Observer,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._gate = gate
+        self._upstreams = upstreams
+        self._namespaces = namespaces
+        self._form = form
+        self._warm = warm
+        self._observer = observer
+        self._monotonic = monotonic
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request. Nothing but a broken connection leaves here as an exception."""
+        begun = self._monotonic()
+        self._observer.begun()
+        kind, status = Kind.MANIFESTS, 500
+        try:
+            warm = self._warm.get(request)
+            if warm is not None:
+                status = warm.status
+                return warm
+            kind, response = await self._parse_and_serve(request)
+            status = response.status
+            return response
+        finally:
+            self._observer.answered(kind, request.method, status, self._monotonic() - begun)
+
+    async def _parse_and_serve(self, request: web.BaseRequest) -> tuple[Kind, web.StreamResponse]:
+        try:
+            asked = parse(request.method, request.raw_path, request.headers)
+        except MalformedError as err:
+            asked = Asked(request.method, Kind.UNSUPPORTED)
+            return asked.kind, _response(answer(asked, errors.bad_request(err), Form.PLAIN))
+        try:
+            return asked.kind, await self._serve(request, asked)
+        except _Refused as no:
+            given = answer(asked, no.refusal, self._form)
+            self._observer.refused(request, no.image, no.refusal, given.form, no.decision)
+            return asked.kind, _response(given)
+
+    async def _serve(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        match asked.kind:
+            case Kind.PING:
+                return _ping()
+            case Kind.UNSUPPORTED:
+                raise _Refused(errors.unsupported(asked.method), request.raw_path[:200])
+        image = asked.name + ("@" if asked.by_digest else ":") + asked.reference if asked.reference else asked.name
+        try:
+            repository = self._namespaces.repository(asked)
+            image = f"{repository}{image.removeprefix(asked.name)}"
+            match asked.kind:
+                case Kind.MANIFESTS:
+                    return await self._manifest(request, asked, repository, image)
+                case Kind.BLOBS:
+                    return await self._blob(request, asked, repository, image)
+                case Kind.TAGS:
+                    return await _in_time(lambda: tags_response(asked, self._upstreams, repository))
+                case _:
+                    return await _in_time(lambda: referrers_response(asked, self._upstreams, repository))
+        except MalformedError as err:
+            raise _Refused(errors.bad_request(err), image) from None
+        except RegistryError as err:
+            raise _Refused(errors.from_error(err, image, _MISSING.get(asked.kind, "MANIFEST_UNKNOWN")), image) from None
+
+    async def _manifest(
+        self, request: web.BaseRequest, asked: Asked, repository: Repository, image: str
+    ) -> web.StreamResponse:
+        reference = Reference.of(repository, asked.reference)
+        try:
+            pulled = await _in_time(lambda: self._gate.pull(reference, _client(request)))
+        except MalformedError as err:  # the image's fault, not the request's
+            raise _Refused(errors.from_error(err, image), image) from None
+        if pulled.decision is not None and not pulled.decision.served:
+            raise _Refused(errors.from_decision(pulled.decision, image), image, pulled.decision)
+        response = manifest_response(pulled, asked.ns, image)
+        if pulled.decision is not None and not isinstance(pulled.decision.verdict, Accepted):
+            self._observer.served_unverified(request, image, pulled.decision)
+        else:
+            self._warm.put(request, response, pulled.manifest.body, pulled.expires)
+        return response
+
+    async def _blob(
+        self, request: web.BaseRequest, asked: Asked, repository: Repository, image: str
+    ) -> web.StreamResponse:
+        digest = Digest.parse(asked.reference)
+        try:
+            grant = await _in_time(lambda: self._gate.blob(repository, digest, _client(request)))
+            if grant is not None and grant.served and request.method == "HEAD":
+                return web.Response(headers=blob_headers(digest, grant.member.size))
+            if grant is not None and grant.decision is None:
+                content = await read_artifact_blob(self._upstreams, repository, grant)
+                return web.Response(body=content, headers=blob_headers(digest, len(content)))
+            if grant is not None and grant.served:
+                return await send_blob(request, self._upstreams, repository, grant, self._observer)
+        except MalformedError as err:
+            raise _Refused(errors.from_error(err, image), image) from None
+        if self._would_move_on(asked):
+            config = await read_config(self._upstreams, repository, digest)
+            if config is not None:
+                return web.Response(body=config, headers=blob_headers(digest, len(config)))
+        if grant is None or grant.decision is None:
+            raise _Refused(errors.unknown_blob(image), image)
+        raise _Refused(errors.from_decision(grant.decision, image), image, grant.decision)
+
+    def _would_move_on(self, asked: Asked) -> bool:
+        """Say whether this is a GET of Docker's classic store, which a refused config sends to the next registry."""
+        return (
+            self._form is Form.HOLD
+            and asked.method == "GET"
+            and asked.dialect is Dialect.DOCKER
+            and not asked.is_explicit
+        )
+
+
+async def _in_time(work: Callable[[], Awaitable[T]]) -> T:
+    """Wait for an answer as long as every client does; the work itself goes on in the gate."""
+    try:
+        async with asyncio.timeout(MANIFEST_SECONDS):
+            return await work()
+    except TimeoutError:
+        raise UnavailableError("the answer takes too long; ask again, the work goes on") from None
+
+
+def _ping() -> web.Response:
+    headers = {"Docker-Distribution-Api-Version": "registry/2.0", "Content-Type": "application/json"}
+    return web.Response(body=b"{}", headers=headers)
+
+
+def _client(request: web.BaseRequest) -> str:
+    return request.remote or "unknown"
+
+
+def _response(given: Answer) -> web.Response:
+    headers = {"Docker-Distribution-Api-Version": "registry/2.0", **given.headers}
+    return web.Response(status=given.status, reason=given.reason, body=given.body, headers=headers)

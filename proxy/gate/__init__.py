@@ -1,0 +1,6 @@
+"""One pull becomes one verdict: the only room where policy meets the network. It knows no web framework."""
+
+from proxy.gate.gate import BlobGrant, Gate, Memory, Observer, Pulled, Registry
+from proxy.gate.judge import Candidate, Examination, Judge
+
+__all__ = ["BlobGrant", "Candidate", "Examination", "Gate", "Judge", "Memory", "Observer", "Pulled", "Registry"]

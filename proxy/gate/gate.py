@@ -1,0 +1,307 @@
+"""The gate: a reference becomes exact bytes and a decision, a blob becomes the decision about its manifest."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from cachetools import LRUCache
+
+from proxy.formats.api import Source
+from proxy.gate.flight import SingleFlight
+from proxy.gate.judge import Examination, Judge
+from proxy.oci.artifacts import is_signature_artifact
+from proxy.oci.digest import Digest
+from proxy.oci.errors import NotFoundError, RegistryError
+from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
+from proxy.oci.reference import Reference, Repository
+from proxy.policy.model import Decision, Mode, OnOutage, Rule
+from proxy.policy.rules import Rules
+from proxy.stores.grants import Member, Memberships, Parent
+from proxy.stores.verdicts import Remembered, VerdictKey, Verdicts
+from proxy.verdict import Subject, Undetermined, Verdict
+
+# Manifests kept in memory, in bytes: some ten thousand usual ones, and at least sixteen of the largest.
+MANIFEST_CACHE_BYTES = 64 * 1024 * 1024
+# Decisions, tags and grants kept in memory: 100,000 images are more than one machine's neighbours run.
+REMEMBERED_MAX = 100_000
+# A shared base layer belongs to many manifests; the newest of them are asked first, and one that is accepted is enough.
+PARENTS_TRIED_MAX = 16
+
+
+class Registry(Source, Protocol):
+    """The upstreams, as the gate needs them."""
+
+    async def resolve(self, reference: Reference) -> Digest | None:
+        """Return a tag's digest by the cheapest request there is, None where the upstream does not say it."""
+        ...
+
+
+class Observer(Protocol):
+    """Who is told what happens here: metrics and the audit log."""
+
+    def judged(self, decision: Decision, client: str, seconds: float) -> None:
+        """Take note of a new verdict."""
+        ...
+
+    def looked_up(self, cache: str, *, hit: bool) -> None:
+        """Take note that something remembered was there, or not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is remembered across restarts, and how long a tag keeps its digest."""
+
+    verdicts: Verdicts
+    memberships: Memberships
+    tag_lifetime: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """The exact bytes, the decision about them, and until when both hold.
+
+    `decision` is None for a signature artefact: it is data, about which nothing is decided.
+    """
+
+    manifest: Manifest
+    decision: Decision | None
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BlobGrant:
+    """A blob that is known here, and the decision about a manifest that names it (None: a signature artefact)."""
+
+    member: Member
+    decision: Decision | None
+    expires: datetime
+
+    @property
+    def served(self) -> bool:
+        """Say whether the blob may be served."""
+        return self.decision is None or self.decision.served
+
+
+class Gate:
+    """Decides about every manifest and blob; remembers what it decided; asks upstream once for all who ask at once."""
+
+    def __init__(  # noqa: PLR0913 (one composition root calls this, with names)
+        self,
+        *,
+        rules: Rules,
+        registry: Registry,
+        judge: Judge,
+        memory: Memory,
+        clock: Callable[[], datetime],
+        new_id: Callable[[], str],
+        observer: Observer,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._rules = rules
+        self._registry = registry
+        self._judge = judge
+        self._memory = memory
+        self._clock = clock
+        self._new_id = new_id
+        self._observer = observer
+        self._tags: LRUCache[tuple[Repository, str], tuple[Digest, datetime]] = LRUCache(REMEMBERED_MAX)
+        self._manifests: LRUCache[tuple[Repository, Digest], Manifest] = LRUCache(
+            MANIFEST_CACHE_BYTES, getsizeof=lambda manifest: len(manifest.body)
+        )
+        self._decisions: LRUCache[VerdictKey, Decision] = LRUCache(REMEMBERED_MAX)
+        self._grants: LRUCache[tuple[Repository, Digest], BlobGrant] = LRUCache(REMEMBERED_MAX)
+        self._fetching: SingleFlight[Reference, tuple[Manifest, datetime]] = SingleFlight(tasks)
+        self._judging: SingleFlight[VerdictKey, Decision] = SingleFlight(tasks)
+
+    async def pull(self, reference: Reference, client: str) -> Pulled:
+        """Resolve, judge and remember. `client` is for the audit line only.
+
+        Raises oci.errors: NotFoundError, UpstreamDeniedError, UnknownUpstreamError, MalformedError, CorruptError, and
+        UnavailableError when the manifest itself cannot be had.
+        """
+        manifest, fresh_until = await self._fetching.do(reference, lambda: self._fetch(reference))
+        subject = Subject(reference.repository, manifest.digest, reference.tag)
+        if is_signature_artifact(manifest):
+            await self._remember_members(subject, manifest)
+            return Pulled(manifest, None, fresh_until)
+        decision = await self._decide(subject, client)
+        await self._remember_members(subject, manifest)
+        return Pulled(manifest, decision, min(fresh_until, _expires(decision, self._clock())))
+
+    async def blob(self, repository: Repository, digest: Digest, client: str) -> BlobGrant | None:
+        """Return what is decided about a blob, None where no manifest of this repository is known to name it.
+
+        A grant that has expired is renewed by judging its manifest again. Raises as `pull` does.
+        """
+        grant = self._grants.get((repository, digest))
+        fresh = grant is not None and grant.expires > self._clock()
+        self._observer.looked_up("grant", hit=fresh)
+        if grant is not None and fresh:
+            return grant
+        grant = await self._grant_by_parents(repository, digest, client)
+        if grant is not None:
+            self._grants[repository, digest] = grant
+        return grant
+
+    async def examine(self, reference: Reference) -> tuple[Manifest, Examination]:
+        """Judge without remembering anything: the dry run. Raises as `pull` does."""
+        manifest = await self._registry.manifest(reference)
+        rule = self._rules.match(reference.repository)
+        subject = Subject(reference.repository, manifest.digest, reference.tag)
+        return manifest, await self._judge.examine(rule, subject)
+
+    # From a reference to bytes
+
+    async def _fetch(self, reference: Reference) -> tuple[Manifest, datetime]:
+        """Return the manifest, and until when this reference means it."""
+        now = self._clock()
+        if reference.digest is not None:
+            # Content has its digest for ever; the year is only to have a date.
+            return await self._by_digest(reference.repository, reference.digest), now + timedelta(days=365)
+        known = self._tags.get((reference.repository, reference.tag or ""))
+        fresh = known is not None and known[1] > now
+        self._observer.looked_up("tag", hit=fresh)
+        if known is not None and fresh:
+            return await self._by_digest(reference.repository, known[0]), known[1]
+        manifest = await self._by_tag(reference, known[0] if known else None)
+        until = self._clock() + self._memory.tag_lifetime
+        self._tags[reference.repository, reference.tag or ""] = (manifest.digest, until)
+        return manifest, until
+
+    async def _by_digest(self, repository: Repository, digest: Digest) -> Manifest:
+        manifest = self._manifests.get((repository, digest))
+        self._observer.looked_up("manifest", hit=manifest is not None)
+        if manifest is None:
+            manifest = await self._registry.manifest(Reference(repository, digest=digest))
+            self._keep(repository, manifest)
+        return manifest
+
+    async def _by_tag(self, reference: Reference, last: Digest | None) -> Manifest:
+        """Ask for the digest alone where the bytes may still be here: Docker Hub counts a GET as a pull, a HEAD not."""
+        repository = reference.repository
+        if last is not None and (repository, last) in self._manifests:
+            digest = await self._registry.resolve(reference)
+            if digest is not None:
+                return await self._by_digest(repository, digest)
+        manifest = await self._registry.manifest(reference)
+        self._keep(repository, manifest)
+        return manifest
+
+    def _keep(self, repository: Repository, manifest: Manifest) -> None:
+        self._manifests[repository, manifest.digest] = manifest
+
+    # From bytes to a decision
+
+    async def _decide(self, subject: Subject, client: str) -> Decision:
+        """A child of an index that is served needs no signature of its own; else it is judged by itself."""
+        known = self._known(subject)
+        if known is not None and known.served:
+            return known
+        parents = await self._index_parents(subject)
+        for parent in parents:
+            decision = await self._remembered(parent)
+            if decision is not None and decision.served:
+                return decision
+        own = await self._judged(subject, client)
+        if not own.served:
+            for parent in parents:
+                decision = await self._judged(parent, client)
+                if decision.served:
+                    return decision
+        return own
+
+    async def _index_parents(self, subject: Subject) -> Sequence[Subject]:
+        parents = await self._memory.memberships.parents(subject.repository, subject.digest)
+        return [
+            Subject(subject.repository, parent.digest, parent.tag)
+            for parent in parents[:PARENTS_TRIED_MAX]
+            if parent.member.media_type in MANIFEST_TYPES | INDEX_TYPES
+        ]
+
+    def _known(self, subject: Subject) -> Decision | None:
+        key, _ = self._key(subject)
+        decision = self._decisions.get(key)
+        now = self._clock()
+        return decision if decision is not None and _expires(decision, now) > now else None
+
+    async def _remembered(self, subject: Subject) -> Decision | None:
+        decision = self._known(subject)
+        if decision is None:
+            key, rule = self._key(subject)
+            remembered = await self._memory.verdicts.get(key, self._clock())
+            if remembered is not None:
+                decision = _decision(remembered.id, remembered.verdict, rule)
+                self._decisions[key] = decision
+        self._observer.looked_up("verdict", hit=decision is not None)
+        return decision
+
+    async def _judged(self, subject: Subject, client: str) -> Decision:
+        remembered = await self._remembered(subject)
+        if remembered is not None:
+            return remembered
+        key, rule = self._key(subject)
+        return await self._judging.do(key, lambda: self._judge_anew(key, rule, subject, client))
+
+    async def _judge_anew(self, key: VerdictKey, rule: Rule | None, subject: Subject, client: str) -> Decision:
+        begun = self._clock()
+        verdict = (await self._judge.examine(rule, subject)).verdict
+        decision = _decision(self._new_id(), verdict, rule)
+        if not isinstance(verdict, Undetermined):
+            self._decisions[key] = decision
+            await self._memory.verdicts.put(key, Remembered(decision.id, verdict))
+        self._observer.judged(decision, client, (self._clock() - begun).total_seconds())
+        return decision
+
+    def _key(self, subject: Subject) -> tuple[VerdictKey, Rule | None]:
+        rule = self._rules.match(subject.repository)
+        tag = subject.tag if rule is not None and rule.binds_tag else None
+        fingerprint = rule.fingerprint if rule is not None else ""
+        return VerdictKey(subject.repository, subject.digest, tag, fingerprint), rule
+
+    # From a decision to the content that the manifest names
+
+    async def _remember_members(self, subject: Subject, manifest: Manifest) -> None:
+        """Refused manifests too: Docker's classic store asks for their blobs alone (measured: it keeps manifests)."""
+        members = [Member(one.digest, one.size, one.media_type) for one in (*manifest.children, *manifest.blobs)]
+        await self._memory.memberships.add(subject.repository, manifest.digest, subject.tag, members)
+
+    async def _grant_by_parents(self, repository: Repository, digest: Digest, client: str) -> BlobGrant | None:
+        """Any manifest that is served will do; an artefact only where there is no image, a refused one last."""
+        best: BlobGrant | None = None
+        outage: RegistryError | None = None
+        parents = await self._memory.memberships.parents(repository, digest)
+        for parent in parents[:PARENTS_TRIED_MAX]:
+            try:
+                grant = await self._grant_by(repository, parent, client)
+            except NotFoundError:
+                continue  # deleted upstream since
+            except RegistryError as err:
+                outage = err
+                continue
+            if grant.decision is not None and grant.served:
+                return grant
+            best = grant if best is None or grant.served else best
+        if outage is not None and (best is None or not best.served):
+            raise outage
+        return best
+
+    async def _grant_by(self, repository: Repository, parent: Parent, client: str) -> BlobGrant:
+        pulled = await self.pull(Reference(repository, parent.tag, parent.digest), client)
+        expires = pulled.expires
+        if pulled.decision is not None and isinstance(pulled.decision.verdict, Undetermined):
+            # Nothing is remembered of what could not be judged; but one pull's blobs are not judged one by one.
+            expires = self._clock() + self._memory.tag_lifetime
+        return BlobGrant(parent.member, pulled.decision, expires)
+
+
+def _decision(identifier: str, verdict: Verdict, rule: Rule | None) -> Decision:
+    if rule is None:
+        return Decision(identifier, verdict, Mode.ENFORCE, OnOutage.REFUSE)
+    return Decision(identifier, verdict, rule.mode, rule.on_outage)
+
+
+def _expires(decision: Decision, now: datetime) -> datetime:
+    return now if isinstance(decision.verdict, Undetermined) else decision.verdict.expires

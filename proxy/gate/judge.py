@@ -1,0 +1,91 @@
+"""Judging one subject: discover for every signer of the rule, verify each candidate, evaluate."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from proxy.formats.api import Discovered, Discovery, Requirement, Source, UntrustedSignature
+from proxy.policy.evaluate import Lifetimes, evaluate
+from proxy.policy.model import Rule
+from proxy.verdict import Finding, Rejection, Subject, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One signature that was looked at for one signer, and what came of it."""
+
+    signer: str
+    signature: UntrustedSignature
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Everything that was seen on the way to a verdict: what a dry run shows."""
+
+    verdict: Verdict
+    candidates: tuple[Candidate, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    unreached: tuple[str, ...] = ()
+
+
+class Judge:
+    """Turns a subject and its rule into a verdict.
+
+    `seconds` bounds one whole discovery; what is not found by then counts as not reached. `at_once` bounds how many
+    images are judged at the same time, for each may hold signatures of some megabytes in memory.
+    """
+
+    def __init__(
+        self, source: Source, clock: Callable[[], datetime], lifetimes: Lifetimes, *, seconds: float, at_once: int
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._lifetimes = lifetimes
+        self._seconds = seconds
+        self._slots = asyncio.Semaphore(at_once)
+
+    async def examine(self, rule: Rule | None, subject: Subject) -> Examination:
+        """Judge and show all that was seen. Raises nothing of `oci.errors`: an outage is an `Undetermined`."""
+        async with self._slots:
+            requirements = rule.signers if rule else {}
+            found = await self._discover({need.discovery for need in requirements.values()}, subject)
+            now = self._clock()
+            # Off the event loop: a hundred candidates are tens of milliseconds of arithmetic.
+            candidates = await asyncio.to_thread(_verify_all, requirements, found, subject, now)
+        findings: dict[str, list[Finding]] = {name: [] for name in requirements}
+        for candidate in candidates:
+            findings[candidate.signer].append(candidate.finding)
+        rejections = tuple(rejection for one in found.values() for rejection in one.rejections)
+        unreached = tuple(place for one in found.values() for place in one.unreached)
+        verdict = evaluate(rule, subject, findings, rejections, unreached, now, self._lifetimes)
+        return Examination(verdict, candidates, rejections, unreached)
+
+    async def _discover(self, discoveries: set[Discovery], subject: Subject) -> Mapping[Discovery, Discovered]:
+        ordered = list(discoveries)
+        results = await asyncio.gather(*(self._discover_one(discovery, subject) for discovery in ordered))
+        return dict(zip(ordered, results, strict=True))
+
+    async def _discover_one(self, discovery: Discovery, subject: Subject) -> Discovered:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await discovery(subject, self._source)
+        except TimeoutError:
+            return Discovered(unreached=(f"looking for signatures took longer than {self._seconds:g} s",))
+
+
+def _verify_all(
+    requirements: Mapping[str, Requirement],
+    found: Mapping[Discovery, Discovered],
+    subject: Subject,
+    now: datetime,
+) -> tuple[Candidate, ...]:
+    def candidates(requirement: Requirement) -> Sequence[UntrustedSignature]:
+        return found[requirement.discovery].signatures
+
+    return tuple(
+        Candidate(name, signature, requirement.verify(subject, signature, now))
+        for name, requirement in requirements.items()
+        for signature in candidates(requirement)
+    )

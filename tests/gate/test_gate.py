@@ -1,0 +1,487 @@
+"""The gate: what is served, what is remembered, what is asked for again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import count
+
+import pytest
+from support.fakes import Clock, FakeRegistry, FakeSigner, Notebook, Watcher, image_body, index_body
+
+from proxy.gate import Gate, Judge, Memory
+from proxy.oci.digest import Digest
+from proxy.oci.errors import NotFoundError, UnavailableError
+from proxy.oci.reference import Reference, Repository
+from proxy.policy.evaluate import Lifetimes
+from proxy.policy.expression import parse
+from proxy.policy.match import Pattern
+from proxy.policy.model import InsecureAllowUnverified, Mode, OnOutage, Rule
+from proxy.policy.rules import Rules
+from proxy.stores.grants import MemoryMemberships
+from proxy.stores.verdicts import MemoryVerdicts
+from proxy.verdict import Accepted, InsecureUnverified, Reason, Refused, Undetermined
+
+APP = Repository.of("docker.io", "team/app")
+OTHER = Repository.of("docker.io", "other/app")
+SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
+
+
+class Bench:
+    """A gate over fakes, which all can be reached."""
+
+    def __init__(self, *rules: Rule, registry: FakeRegistry, notebook: Notebook) -> None:
+        self.registry = registry
+        self.notebook = notebook
+        self.clock = Clock()
+        self.watcher = Watcher()
+        self.memory = Memory(MemoryVerdicts(), MemoryMemberships(), timedelta(seconds=60))
+        self.rules = Rules(rules)
+
+    @asynccontextmanager
+    async def gate(self) -> AsyncIterator[Gate]:
+        ids = count()
+        lifetimes = Lifetimes(accepted=timedelta(hours=1), refused=timedelta(seconds=30))
+        async with asyncio.TaskGroup() as tasks:
+            yield Gate(
+                rules=self.rules,
+                registry=self.registry,
+                judge=Judge(self.registry, self.clock, lifetimes, seconds=5, at_once=4),
+                memory=self.memory,
+                clock=self.clock,
+                new_id=lambda: f"id{next(ids)}",
+                observer=self.watcher,
+                tasks=tasks,
+            )
+
+
+def bench(require: str = "release", **settings: object) -> Bench:
+    notebook = Notebook()
+    expression = InsecureAllowUnverified() if require == "unverified" else parse(require)
+    binds_tag = bool(settings.pop("binds_tag", False))
+    signers = {"release": FakeSigner("release", notebook, binds_tag)} if require == "release" else {}
+    rule = Rule("all", (Pattern.parse("**"),), expression, signers, **settings)
+    return Bench(rule, registry=FakeRegistry(), notebook=notebook)
+
+
+def by_tag(tag: str = "v1", repository: Repository = APP) -> Reference:
+    return Reference(repository, tag=tag)
+
+
+def by_digest(digest: Digest, repository: Repository = APP) -> Reference:
+    return Reference(repository, digest=digest)
+
+
+def layer(name: str, number: int = 0) -> Digest:
+    return Digest.of(f"{name} layer {number}".encode())
+
+
+async def test_a_signed_image_is_accepted_and_its_very_bytes_are_returned():
+    it = bench()
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        pulled = await gate.pull(by_tag(), "client")
+    assert pulled.manifest.body == image_body("good")
+    assert isinstance(pulled.decision.verdict, Accepted)
+    assert pulled.decision.served
+
+
+async def test_an_unsigned_image_is_refused():
+    it = bench()
+    it.registry.add(APP, image_body("bad"), "v1")
+    async with it.gate() as gate:
+        pulled = await gate.pull(by_tag(), "client")
+    assert isinstance(pulled.decision.verdict, Refused)
+    assert pulled.decision.reason is Reason.NOT_SIGNED
+    assert not pulled.decision.served
+
+
+async def test_tag_and_digest_share_one_verdict_and_one_audit_line():
+    it = bench()
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        first = await gate.pull(by_tag(), "client")
+        second = await gate.pull(by_digest(digest), "client")
+    assert first.decision == second.decision
+    assert len(it.watcher.judged_) == 1
+    assert it.notebook.looked == [str(digest)]
+
+
+async def test_where_the_tag_is_signed_each_tag_is_judged():
+    it = bench(binds_tag=True)
+    body = image_body("good")
+    digest = it.registry.add(APP, body, "v1")
+    it.registry.add(APP, body, "v2")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        await gate.pull(by_tag("v1"), "client")
+        await gate.pull(by_tag("v2"), "client")
+    assert len(it.watcher.judged_) == 2
+
+
+async def test_a_verdict_for_one_repository_says_nothing_of_another():
+    it = bench()
+    body = image_body("good")
+    digest = it.registry.add(APP, body, "v1")
+    it.registry.add(OTHER, body, "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        await gate.pull(by_tag(), "client")
+        it.notebook.signed.clear()
+        pulled = await gate.pull(by_tag(repository=OTHER), "client")
+    assert not pulled.decision.served
+
+
+async def test_many_who_ask_at_once_cause_one_request_and_one_judgement():
+    it = bench()
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        pulled = await asyncio.gather(*(gate.pull(by_tag(), "client") for _ in range(50)))
+    assert len({one.decision.id for one in pulled}) == 1
+    assert it.registry.asked == [f"GET team/app {'v1'}"]
+    assert len(it.watcher.judged_) == 1
+
+
+async def test_the_judgement_goes_on_when_the_client_has_left():
+    it = bench()
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.signed[digest] = ("release",)
+    release, begun = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        await release.wait()
+
+    it.notebook.wait = wait
+    async with it.gate() as gate, asyncio.TaskGroup() as clients:
+        client = clients.create_task(gate.pull(by_tag(), "first"))
+        await begun.wait()
+        client.cancel()
+        release.set()
+        it.notebook.wait = None
+        pulled = await gate.pull(by_tag(), "second")
+    assert pulled.decision.served
+    assert it.notebook.looked == [str(digest)]
+
+
+async def test_a_tag_keeps_its_digest_for_its_lifetime_and_is_asked_for_by_head_after_it():
+    it = bench()
+    digest = it.registry.add(APP, image_body("old"), "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        await gate.pull(by_tag(), "client")
+        moved = it.registry.add(APP, image_body("new"), "v1")
+        assert (await gate.pull(by_tag(), "client")).manifest.digest == digest
+        it.clock.advance(61)
+        assert (await gate.pull(by_tag(), "client")).manifest.digest == moved
+        it.clock.advance(61)
+        await gate.pull(by_tag(), "client")
+    assert [one.split()[0] for one in it.registry.asked] == ["GET", "HEAD", "GET", "HEAD"]
+
+
+async def test_an_upstream_that_does_not_say_a_digest_is_asked_for_the_manifest():
+    it = bench()
+    it.registry.resolves = False
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        await gate.pull(by_tag(), "client")
+        it.clock.advance(61)
+        await gate.pull(by_tag(), "client")
+    assert [one.split()[0] for one in it.registry.asked] == ["GET", "HEAD", "GET"]
+
+
+async def test_a_refusal_is_forgotten_sooner_than_an_acceptance():
+    it = bench()
+    digest = it.registry.add(APP, image_body("late"), "v1")
+    async with it.gate() as gate:
+        assert not (await gate.pull(by_digest(digest), "client")).decision.served
+        it.notebook.signed[digest] = ("release",)
+        assert not (await gate.pull(by_digest(digest), "client")).decision.served
+        it.clock.advance(31)
+        assert (await gate.pull(by_digest(digest), "client")).decision.served
+        it.notebook.signed.clear()
+        it.clock.advance(3599)
+        assert (await gate.pull(by_digest(digest), "client")).decision.served
+        it.clock.advance(2)
+        assert not (await gate.pull(by_digest(digest), "client")).decision.served
+
+
+async def test_a_restart_keeps_verdicts_and_grants():
+    it = bench()
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        await gate.pull(by_tag(), "client")
+    async with it.gate() as gate:
+        pulled = await gate.pull(by_digest(digest), "client")
+        grant = await gate.blob(APP, layer("good"), "client")
+    assert pulled.decision.served
+    assert grant.served
+    assert len(it.watcher.judged_) == 1
+
+
+async def test_an_outage_of_the_signatures_is_undetermined_and_never_remembered():
+    it = bench()
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.unreached.append("the referrers")
+    async with it.gate() as gate:
+        first = await gate.pull(by_tag(), "client")
+        it.notebook.unreached.clear()
+        it.notebook.signed[digest] = ("release",)
+        second = await gate.pull(by_tag(), "client")
+    assert isinstance(first.decision.verdict, Undetermined)
+    assert not first.decision.served
+    assert second.decision.served
+
+
+async def test_an_outage_does_not_touch_what_was_accepted():
+    it = bench()
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        await gate.pull(by_tag(), "client")
+        it.notebook.unreached.append("the referrers")
+        it.registry.fault = UnavailableError("the registry is down")
+        assert (await gate.pull(by_digest(digest), "client")).decision.served
+        it.clock.advance(61)
+        with pytest.raises(UnavailableError):
+            await gate.pull(by_tag(), "client")
+
+
+async def test_on_outage_insecure_allow_serves_the_image_and_the_blobs_of_one_pull():
+    it = bench(on_outage=OnOutage.INSECURE_ALLOW)
+    it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.unreached.append("the referrers")
+    async with it.gate() as gate:
+        assert (await gate.pull(by_tag(), "client")).decision.served
+        assert (await gate.blob(APP, layer("good"), "client")).served
+        looked = len(it.notebook.looked)
+        assert (await gate.blob(APP, layer("good"), "client")).served
+    assert len(it.notebook.looked) == looked
+
+
+@pytest.mark.parametrize("mode", [Mode.WARN, Mode.AUDIT])
+async def test_warn_and_audit_serve_what_they_would_refuse(mode):
+    it = bench(mode=mode)
+    it.registry.add(APP, image_body("bad"), "v1")
+    async with it.gate() as gate:
+        pulled = await gate.pull(by_tag(), "client")
+        grant = await gate.blob(APP, layer("bad"), "client")
+    assert isinstance(pulled.decision.verdict, Refused)
+    assert pulled.decision.served
+    assert grant.served
+
+
+async def test_a_rule_may_let_images_through_unseen():
+    it = bench("unverified")
+    it.registry.add(APP, image_body("any"), "v1")
+    async with it.gate() as gate:
+        pulled = await gate.pull(by_tag(), "client")
+    assert isinstance(pulled.decision.verdict, InsecureUnverified)
+    assert it.notebook.looked == []
+
+
+async def test_without_a_rule_nothing_is_served():
+    it = Bench(registry=FakeRegistry(), notebook=Notebook())
+    it.registry.add(APP, image_body("any"), "v1")
+    async with it.gate() as gate:
+        pulled = await gate.pull(by_tag(), "client")
+    assert pulled.decision.reason is Reason.NO_RULE
+
+
+# Children of an index
+
+
+async def test_a_child_of_an_accepted_index_needs_no_signature_of_its_own():
+    it = bench()
+    child = image_body("child")
+    child_digest = it.registry.add(APP, child)
+    digest = it.registry.add(APP, index_body(child), "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        assert not (await gate.pull(by_digest(child_digest), "client")).decision.served
+        await gate.pull(by_tag(), "client")
+        assert (await gate.pull(by_digest(child_digest), "client")).decision.served
+        assert (await gate.blob(APP, layer("child"), "client")).served
+        it.clock.advance(3601)  # both verdicts have expired: the index is judged again
+        assert (await gate.pull(by_digest(child_digest), "client")).decision.served
+
+
+async def test_a_child_of_a_refused_index_is_refused():
+    it = bench()
+    child = image_body("child")
+    child_digest = it.registry.add(APP, child)
+    it.registry.add(APP, index_body(child), "v1")
+    async with it.gate() as gate:
+        await gate.pull(by_tag(), "client")
+        assert not (await gate.pull(by_digest(child_digest), "client")).decision.served
+
+
+async def test_a_signature_never_travels_upwards():
+    it = bench()
+    child = image_body("child")
+    child_digest = it.registry.add(APP, child)
+    it.registry.add(APP, index_body(child), "v1")
+    it.notebook.signed[child_digest] = ("release",)
+    async with it.gate() as gate:
+        assert (await gate.pull(by_digest(child_digest), "client")).decision.served
+        assert not (await gate.pull(by_tag(), "client")).decision.served
+
+
+async def test_a_manifest_that_an_accepted_image_names_as_a_layer_is_no_child_of_it():
+    it = bench()
+    evil = image_body("evil")
+    evil_digest = it.registry.add(APP, evil)
+    digest = it.registry.add(APP, image_body("good", layers=[evil]), "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        assert (await gate.pull(by_tag(), "client")).decision.served
+        assert not (await gate.pull(by_digest(evil_digest), "client")).decision.served
+
+
+# Blobs
+
+
+async def test_a_blob_that_no_manifest_names_is_unknown():
+    it = bench()
+    async with it.gate() as gate:
+        assert await gate.blob(APP, layer("any"), "client") is None
+
+
+async def test_a_blob_of_an_accepted_image_is_granted_to_its_own_repository_only():
+    it = bench()
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        await gate.pull(by_tag(), "client")
+        assert (await gate.blob(APP, layer("good"), "client")).served
+        assert (await gate.blob(APP, layer("good"), "client")).served
+        assert await gate.blob(OTHER, layer("good"), "client") is None
+    assert ("grant", True) in it.watcher.lookups
+
+
+async def test_a_blob_of_a_refused_image_is_refused_with_its_verdict():
+    it = bench()
+    it.registry.add(APP, image_body("bad"), "v1")
+    async with it.gate() as gate:
+        pulled = await gate.pull(by_tag(), "client")
+        grant = await gate.blob(APP, layer("bad"), "client")
+    assert not grant.served
+    assert grant.decision.id == pulled.decision.id
+
+
+async def test_a_base_layer_is_granted_by_any_image_that_is_served():
+    it = bench()
+    base = b"base layer"
+    good = it.registry.add(APP, image_body("good", layers=[base]), "good")
+    it.registry.add(APP, image_body("bad", layers=[base]), "bad")
+    it.notebook.signed[good] = ("release",)
+    async with it.gate() as gate:
+        for tag in ("good", "bad"):
+            await gate.pull(by_tag(tag), "client")
+        assert (await gate.blob(APP, Digest.of(base), "client")).served
+
+
+async def test_a_grant_that_has_expired_is_renewed_by_judging_again():
+    it = bench()
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        await gate.pull(by_tag(), "client")
+        assert (await gate.blob(APP, layer("good"), "client")).served
+        it.clock.advance(3601)
+        it.notebook.signed.clear()
+        assert not (await gate.blob(APP, layer("good"), "client")).served
+
+
+async def test_a_manifest_that_is_gone_grants_nothing_any_more():
+    it = bench()
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        await gate.pull(by_tag(), "client")
+    it.registry.manifests.clear()
+    async with it.gate() as gate:
+        assert await gate.blob(APP, layer("good"), "client") is None
+
+
+async def test_an_outage_while_a_grant_is_renewed_is_no_grant():
+    it = bench()
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        await gate.pull(by_tag(), "client")
+    it.registry.fault = UnavailableError("the registry is down")
+    async with it.gate() as gate:
+        with pytest.raises(UnavailableError):
+            await gate.blob(APP, layer("good"), "client")
+
+
+# Signature artefacts
+
+
+async def test_a_signature_artefact_is_data_and_grants_nothing_else():
+    it = bench()
+    unsigned = image_body("bad")
+    it.registry.add(APP, unsigned, "v1")
+    artefact = image_body("signature", SIMPLE_SIGNING, [b"bad layer 0"])
+    it.registry.add(APP, artefact, "sha256-0.sig")
+    async with it.gate() as gate:
+        assert (await gate.pull(by_tag("sha256-0.sig"), "client")).decision is None
+        only_artefact = await gate.blob(APP, layer("bad"), "client")
+        assert only_artefact.decision is None  # to be served as a signature, which a layer is not
+        assert not (await gate.pull(by_tag(), "client")).decision.served
+
+
+async def test_an_artefact_that_names_a_layer_does_not_take_it_from_its_image():
+    it = bench()
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.signed[digest] = ("release",)
+    it.registry.add(APP, image_body("signature", SIMPLE_SIGNING, [b"good layer 0"]), "decoy")
+    async with it.gate() as gate:
+        await gate.pull(by_tag(), "client")
+        await gate.pull(by_tag("decoy"), "client")
+        grant = await gate.blob(APP, layer("good"), "client")
+    assert grant.decision is not None
+    assert grant.served
+
+
+# The dry run
+
+
+async def test_a_dry_run_shows_every_candidate_and_remembers_nothing():
+    it = bench()
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.signed[digest] = ("stranger", "release")
+    async with it.gate() as gate:
+        manifest, examination = await gate.examine(by_tag())
+    assert manifest.digest == digest
+    assert [(one.signer, one.signature.location) for one in examination.candidates] == [
+        ("release", "stranger"),
+        ("release", "release"),
+    ]
+    assert isinstance(examination.verdict, Accepted)
+    assert it.watcher.judged_ == []
+
+
+async def test_what_is_not_there_is_not_found():
+    it = bench()
+    async with it.gate() as gate:
+        with pytest.raises(NotFoundError):
+            await gate.pull(by_tag(), "client")
+
+
+async def test_a_search_that_takes_too_long_is_an_outage():
+    it = bench()
+    it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.wait = asyncio.Event().wait
+    judge = Judge(it.registry, it.clock, Lifetimes(), seconds=0, at_once=1)
+    async with it.gate() as gate:
+        gate._judge = judge
+        pulled = await gate.pull(by_tag(), "client")
+    assert isinstance(pulled.decision.verdict, Undetermined)
+    assert "longer than" in pulled.decision.verdict.cause
