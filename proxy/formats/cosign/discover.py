@@ -1,0 +1,132 @@
+"""Where cosign keeps the signatures of an image.
+
+Three places, all asked and merged, for a decoy in one must not hide what lies in another (attack A28): the tag
+`sha256-<hex>.sig`; the referrers API; the fallback tag `sha256-<hex>` (distribution-spec 1.1, Referrers Tag Schema),
+which registries without that API have, and some with it. What a referrer is, only the media types of its own layers
+say: the descriptors in lists of referrers are incomplete on several registries.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from proxy.formats.api import Discovered, Source, UntrustedSignature
+from proxy.formats.cosign.bundle import BUNDLE_TYPES
+from proxy.formats.cosign.fetch import Fetcher, content_key
+from proxy.formats.cosign.simplesigning import PAYLOAD_TYPE
+from proxy.formats.cosign.verify import Kind
+from proxy.oci.digest import Digest
+from proxy.oci.manifest import Descriptor, Manifest
+from proxy.oci.reference import Repository
+from proxy.verdict import Reason, Rejection, Subject
+
+# Images have a handful; 64 leave room for strangers' without letting them set our costs (CVE-2023-46737).
+REFERRERS_MAX = 64
+# cosign itself reads up to 1000 layers (pkg/oci/internal, maxLayers); a signature is one layer.
+LAYERS_MAX = 100
+# Candidates of one image, each of which costs up to 1 ms of arithmetic.
+CANDIDATES_MAX = 256
+
+SIGNATURE_ARTIFACT = "application/vnd.dev.cosign.artifact.sig.v1+json"
+_KINDS = {PAYLOAD_TYPE: Kind.CLASSIC} | dict.fromkeys(BUNDLE_TYPES, Kind.BUNDLE)
+# Types that deserve a word when they do not count, for someone will have taken them for a signature.
+_RELATED_PREFIXES = ("application/vnd.dev.sigstore.", "application/vnd.dev.cosign.", "application/vnd.dsse.")
+# Only an order. None and the empty config's type are what some registries and clients leave in the list.
+_LIKELY = BUNDLE_TYPES | {SIGNATURE_ARTIFACT, "application/vnd.oci.empty.v1+json", None}
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class CosignDiscovery:
+    """Looks in the repository of the image, or only in the one that is named (a `Discovery`)."""
+
+    signature_repository: Repository | None = None
+
+    async def __call__(self, subject: Subject, source: Source) -> Discovered:
+        """Look in all three places. Candidates from the `.sig` tag come first, then likely referrers, then others."""
+        if subject.digest.algorithm != "sha256":
+            unsupported = Rejection(Reason.UNSUPPORTED, f"cosign signs no {subject.digest.algorithm} digests")
+            return Discovered(rejections=(unsupported,))
+        fetcher = Fetcher(source, self.signature_repository or subject.repository)
+        candidates = await _candidates(fetcher, subject.digest)
+        blobs = await fetcher.blobs(one.descriptor for one in candidates)
+        signatures = tuple(
+            UntrustedSignature(one.kind, one.location, blobs[content_key(one.descriptor)], one.descriptor.annotations)
+            for one in candidates
+            if content_key(one.descriptor) in blobs
+        )
+        return Discovered(signatures, tuple(fetcher.rejections), tuple(fetcher.unreached))
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    kind: Kind
+    location: str
+    descriptor: Descriptor
+
+
+async def _candidates(fetcher: Fetcher, image: Digest) -> Sequence[_Candidate]:
+    tag = f"{image.algorithm}-{image.hex}"
+    tagged, listed, fallback = await asyncio.gather(
+        fetcher.tagged(f"{tag}.sig"), fetcher.referrers(image), fetcher.tagged(tag)
+    )
+    found: list[_Candidate] = []
+    if tagged is not None and _is_of_kind(fetcher, tagged, f"{tag}.sig", index=False):
+        found += _layers(fetcher, tagged, f"{tag}.sig", every=True)
+    descriptors = list(listed)
+    if fallback is not None and _is_of_kind(fetcher, fallback, tag, index=True):
+        descriptors += fallback.children
+    for manifest in await fetcher.manifests(_chosen_referrers(fetcher, descriptors, tag)):
+        found += _referring_layers(fetcher, manifest, image)
+    return _at_most(CANDIDATES_MAX, "candidates", found, fetcher, tag)
+
+
+def _is_of_kind(fetcher: Fetcher, manifest: Manifest, tag: str, *, index: bool) -> bool:
+    if manifest.is_index is index:
+        return True
+    there, wanted = ("a manifest", "an index") if index else ("an index", "a manifest")
+    fetcher.reject(Reason.UNSUPPORTED, f"is {there}, not {wanted}", tag)
+    return False
+
+
+def _chosen_referrers(fetcher: Fetcher, descriptors: Sequence[Descriptor], tag: str) -> Sequence[Descriptor]:
+    unique = {content_key(one): one for one in descriptors}
+    likely_first = sorted(_from_both_ends(list(unique.values())), key=lambda one: one.artifact_type not in _LIKELY)
+    return _at_most(REFERRERS_MAX, "referrers", likely_first, fetcher, tag)
+
+
+def _referring_layers(fetcher: Fetcher, manifest: Manifest, image: Digest) -> Sequence[_Candidate]:
+    location = str(manifest.digest)
+    layers = _layers(fetcher, manifest, location, every=False)
+    if layers and (manifest.subject is None or manifest.subject.digest != image):
+        fetcher.reject(Reason.OTHER_IMAGE, "is listed for this image, but names another one as its subject", location)
+        return ()
+    return layers
+
+
+def _layers(fetcher: Fetcher, manifest: Manifest, location: str, *, every: bool) -> Sequence[_Candidate]:
+    found = []
+    for number, layer in enumerate(manifest.layers, start=1):
+        place = f"{location} layer {number}" if len(manifest.layers) > 1 else location
+        kind = _KINDS.get(layer.media_type)
+        if kind is not None:
+            found.append(_Candidate(kind, place, layer))
+        elif every or layer.media_type.startswith(_RELATED_PREFIXES):
+            fetcher.reject(Reason.NOT_A_SIGNATURE, f"is of type {layer.media_type[:80]!a}", place)
+    return _at_most(LAYERS_MAX, "signatures", _from_both_ends(found), fetcher, location)
+
+
+def _from_both_ends(items: Sequence[_T]) -> list[_T]:
+    """Order last, first, last but one, second, ...: who adds junk at one end does not push out what is at the other."""
+    half = len(items) // 2
+    newest, oldest = list(reversed(items[half:])), list(items[:half])
+    ordered = [one for pair in zip(newest, oldest, strict=False) for one in pair]
+    return ordered + newest[len(oldest) :]
+
+
+def _at_most(limit: int, what: str, items: Sequence[_T], fetcher: Fetcher, location: str) -> Sequence[_T]:
+    if len(items) > limit:
+        fetcher.reject(Reason.OVER_LIMIT, f"{len(items)} {what}, of which {limit} were looked at", location)
+    return items[:limit]

@@ -1,0 +1,130 @@
+"""DSSE envelopes and the in-toto statements in them (DSSE v1.0.2, in-toto Statement v1 and v0.1)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from proxy.formats.cosign import wire
+from proxy.oci.digest import Digest
+from proxy.oci.errors import MalformedError
+from proxy.oci.strict_json import loads_object
+
+IN_TOTO = "application/vnd.in-toto+json"
+STATEMENT_TYPES = frozenset({"https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"})
+# sigstore-go's limit (verify/signature.go, maxAllowedSubjects; CVE-2024-45395).
+SUBJECTS_MAX = 1024
+# Registered algorithms of in-toto's digest sets are fewer (in-toto attestation spec, digest_set.md).
+DIGESTS_MAX = 32
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """Return the bytes that a DSSE signature covers (pre-authentication encoding; lengths in bytes)."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A DSSE envelope with its one signature. Nothing in it is proven."""
+
+    payload_type: str
+    payload: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+
+    @classmethod
+    def read(cls, value: object, where: str) -> Self:
+        """Read a parsed envelope; raises MalformedError where there is not exactly one signature."""
+        members = _ENVELOPE(value, where)
+        signatures = members["signatures"]
+        if len(signatures) != 1:
+            raise MalformedError(f"{where} has {len(signatures)} signatures, not one")
+        return cls(members["payloadType"], members["payload"], signatures[0]["sig"])
+
+    @property
+    def signed(self) -> bytes:
+        """The bytes that the signature covers."""
+        return pae(self.payload_type, self.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class StatementSubject:
+    """What a statement is about: digests by algorithm, in hex, and the annotations whose values are texts."""
+
+    digests: Mapping[str, str] = field(hash=False)
+    annotations: Mapping[str, str] = field(hash=False)
+
+    def names(self, digest: Digest) -> bool:
+        """Say whether this is about the content of that digest."""
+        return self.digests.get(digest.algorithm) == digest.hex
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """An in-toto statement. It means nothing until the signature over its bytes is checked."""
+
+    predicate_type: str
+    subjects: tuple[StatementSubject, ...]
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        """Read the payload of an envelope; raises MalformedError, also for members the specification does not know."""
+        members = _STATEMENT(loads_object(payload, "the statement"), "the statement")
+        if members["_type"] not in STATEMENT_TYPES:
+            raise MalformedError(f"the statement's _type is {members['_type'][:60]!a}, which is none of in-toto's")
+        return cls(members["predicateType"], members["subject"])
+
+
+def text_values(value: object, where: str) -> dict[str, str]:
+    """Read an object and keep the members whose values are texts: annotations may hold any JSON."""
+    if not isinstance(value, dict):
+        raise MalformedError(f"{where} is not an object")
+    return {name: entry for name, entry in value.items() if isinstance(entry, str)}
+
+
+def _digest_set(value: object, where: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(digits, str) for digits in value.values()):
+        raise MalformedError(f"{where} is not an object of texts")
+    if len(value) > DIGESTS_MAX:
+        raise MalformedError(f"{where} has more than {DIGESTS_MAX} entries")
+    return value
+
+
+def _subject(value: object, where: str) -> StatementSubject:
+    members = _RESOURCE(value, where)
+    return StatementSubject(members.get("digest", {}), members.get("annotations", {}))
+
+
+def _object(value: object, where: str) -> Any:  # noqa: ANN401 (a predicate is nobody's business here)
+    if not isinstance(value, dict):
+        raise MalformedError(f"{where} is not an object")
+    return value
+
+
+_ENVELOPE = wire.message(
+    {
+        "payload": wire.binary,
+        "payloadType": wire.text,
+        "signatures": wire.listed(wire.message({"sig": wire.binary}, {"keyid": wire.text}), limit=8),
+    }
+)
+# in-toto attestation spec, resource_descriptor.md
+_RESOURCE = wire.message(
+    {},
+    {
+        "name": wire.text,
+        "uri": wire.text,
+        "digest": _digest_set,
+        "content": wire.binary,
+        "downloadLocation": wire.text,
+        "mediaType": wire.text,
+        "annotations": text_values,
+    },
+)
+_STATEMENT = wire.message(
+    {
+        "_type": wire.text,
+        "subject": wire.listed(_subject, SUBJECTS_MAX),
+        "predicateType": wire.text,
+        "predicate": _object,
+    }
+)

@@ -1,0 +1,114 @@
+"""Fetching what strangers may have put there: within limits, and with every problem noted."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
+
+from proxy.formats.api import Source
+from proxy.oci.digest import Digest
+from proxy.oci.errors import CorruptError, MalformedError, NotFoundError, RegistryError
+from proxy.oci.manifest import Descriptor, Manifest
+from proxy.oci.reference import Reference, Repository
+from proxy.verdict import Reason, Rejection
+
+# A bundle with log entry, timestamp and certificates has about 10 kB, a manifest of signatures some kB a signature.
+BYTES_MAX = 1024 * 1024
+# Of all manifests that are fetched for one image, and of all payloads, by the sizes that descriptors state
+# (CVE-2024-29902, CVE-2024-29903).
+TOTAL_BYTES_MAX = 16 * 1024 * 1024
+# As many as a browser opens to one host, so that one image does not take all connections to a registry.
+FETCHES_AT_ONCE = 8
+
+_T = TypeVar("_T")
+ContentKey = tuple[Digest, int]
+
+
+def content_key(descriptor: Descriptor) -> ContentKey:
+    """Return what two descriptors of the same content share: with the size, so that a wrong one hides no right one."""
+    return descriptor.digest, descriptor.size
+
+
+class Fetcher:
+    """Fetches from one repository for one search, and keeps what went wrong.
+
+    Each method returns None (or nothing) where there is nothing to work with. `rejections` are things that are there
+    and cannot be used; `unreached` are places that could not be asked.
+    """
+
+    def __init__(self, source: Source, repository: Repository) -> None:
+        self.rejections: list[Rejection] = []
+        self.unreached: list[str] = []
+        self._source = source
+        self._repository = repository
+        self._slots = asyncio.Semaphore(FETCHES_AT_ONCE)
+
+    def reject(self, reason: Reason, detail: str, location: str) -> None:
+        """Note that what lies there does not count."""
+        self.rejections.append(Rejection(reason, detail, signature=location))
+
+    async def tagged(self, tag: str) -> Manifest | None:
+        """Fetch the manifest that a tag names; a tag that is not there is no problem."""
+        reference = Reference(self._repository, tag=tag)
+        return await self._attempt(tag, lambda: self._source.manifest(reference))
+
+    async def referrers(self, image: Digest) -> Sequence[Descriptor]:
+        """Ask the referrers API; a registry that has none is no problem."""
+        where = f"referrers of {image}"
+        return await self._attempt(where, lambda: self._source.referrers(self._repository, image)) or ()
+
+    async def manifests(self, descriptors: Iterable[Descriptor]) -> list[Manifest]:
+        """Fetch listed manifests, at most TOTAL_BYTES_MAX together."""
+        affordable = self._affordable(descriptors)
+        found = await asyncio.gather(*(self._listed_manifest(descriptor) for descriptor in affordable))
+        return [manifest for manifest in found if manifest is not None]
+
+    async def blobs(self, descriptors: Iterable[Descriptor]) -> dict[ContentKey, bytes]:
+        """Fetch blobs, each once, at most TOTAL_BYTES_MAX together; what could not be fetched is left out."""
+        affordable = self._affordable(descriptors)
+        found = await asyncio.gather(*(self._listed_blob(descriptor) for descriptor in affordable))
+        return {content_key(one): blob for one, blob in zip(affordable, found, strict=True) if blob is not None}
+
+    def _affordable(self, descriptors: Iterable[Descriptor]) -> list[Descriptor]:
+        unique = {content_key(one): one for one in descriptors}
+        left = TOTAL_BYTES_MAX
+        chosen = set()
+        # The small ones first: large junk then takes no bytes from genuine signatures, which are small.
+        for key, descriptor in sorted(unique.items(), key=lambda item: item[1].size):
+            if descriptor.size > min(BYTES_MAX, left):
+                self.reject(
+                    Reason.OVER_LIMIT, f"{descriptor.size} bytes are more than is fetched", str(descriptor.digest)
+                )
+                continue
+            left -= descriptor.size
+            chosen.add(key)
+        return [descriptor for key, descriptor in unique.items() if key in chosen]
+
+    async def _listed_manifest(self, descriptor: Descriptor) -> Manifest | None:
+        async def fetch() -> Manifest:
+            manifest = await self._source.manifest(Reference(self._repository, digest=descriptor.digest))
+            descriptor.check(manifest.body)
+            return manifest
+
+        return await self._attempt(str(descriptor.digest), fetch, listed=True)
+
+    async def _listed_blob(self, descriptor: Descriptor) -> bytes | None:
+        fetch = self._source.blob
+        return await self._attempt(
+            str(descriptor.digest), lambda: fetch(self._repository, descriptor, BYTES_MAX), listed=True
+        )
+
+    async def _attempt(self, where: str, fetch: Callable[[], Awaitable[_T]], *, listed: bool = False) -> _T | None:
+        try:
+            async with self._slots:
+                return await fetch()
+        except NotFoundError:
+            # A registry that answers "not here" was reached: what it lists and does not have is nobody's signature.
+            if listed:
+                self.reject(Reason.CORRUPT, "is listed, but not there", where)
+        except CorruptError as err:
+            self.reject(Reason.CORRUPT, str(err), where)
+        except MalformedError as err:
+            self.reject(Reason.MALFORMED, str(err), where)
+        except RegistryError as err:
+            self.unreached.append(f"{where}: {err}")
+        return None

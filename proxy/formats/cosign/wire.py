@@ -1,0 +1,79 @@
+"""Reading JSON messages whose members are all known (Sigstore protobuf-specs, JSON form; client spec, 5).
+
+A reader takes a JSON value and its name and returns what it means; it raises MalformedError with that name.
+Unlike protobuf's own JSON reader these take one spelling only: lowerCamelCase names, padded standard base64, no null.
+"""
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from proxy.oci.errors import MalformedError
+
+Reader = Callable[[object, str], Any]
+
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+INT64_MAX = 2**63 - 1
+
+
+def text(value: object, where: str) -> str:
+    """Read a text."""
+    if not isinstance(value, str):
+        raise MalformedError(f"{where} is not a text")
+    return value
+
+
+def binary(value: object, where: str) -> bytes:
+    """Read bytes in standard base64 (RFC 4648, 4), in the one way there is to write them."""
+    encoded = text(value, where)
+    try:
+        decoded = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        raise MalformedError(f"{where} is not base64") from None
+    # Loose trailing bits or padding would let the same bytes have several spellings (RFC 4648, 3.5).
+    if base64.b64encode(decoded).decode() != encoded:
+        raise MalformedError(f"{where} is not base64 in its canonical form")
+    return decoded
+
+
+def natural(value: object, where: str) -> int:
+    """Read a number from 0 to 2**63 - 1: protobuf writes int64 as decimal text, cosign's annotations as number."""
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= INT64_MAX:
+        raise MalformedError(f"{where} is not a number from 0 to 2**63 - 1")
+    return value
+
+
+def listed(read: Reader, limit: int) -> Reader:
+    """Return a reader of a list of at most `limit` entries; its result is a tuple."""
+    return partial(_read_list, read, limit)
+
+
+def message(required: Mapping[str, Reader], optional: Mapping[str, Reader] | None = None) -> Reader:
+    """Return a reader of an object with these members and no other; its result is a dict of what is there."""
+    return partial(_read_message, required, {**required, **(optional or {})})
+
+
+def _read_list(read: Reader, limit: int, value: object, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise MalformedError(f"{where} is not a list")
+    if len(value) > limit:
+        raise MalformedError(f"{where} has more than {limit} entries")
+    return tuple(read(entry, f"{where}[{n}]") for n, entry in enumerate(value))
+
+
+def _read_message(
+    required: Mapping[str, Reader], known: Mapping[str, Reader], value: object, where: str
+) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise MalformedError(f"{where} is not an object")
+    for name in value:
+        if name not in known:
+            raise MalformedError(f"{where} has an unknown member {name[:40]!a}")
+    for name in required:
+        if name not in value:
+            raise MalformedError(f"{where} has no {name}")
+    return {name: known[name](entry, f"{where}.{name}") for name, entry in value.items()}
