@@ -1,0 +1,211 @@
+"""The one SQLite file of a Sealgate process, and the one thread that touches it.
+
+What lies in it can be found out again from the registries, so a fault in it (disk full, a damaged page, a lock that is
+not released) never reaches a client: the asker is told that nothing is remembered, which makes nothing laxer, and the
+fault is reported. Only opening fails loudly, for then somebody is there to read it.
+
+The file is in WAL mode with synchronous NORMAL: a killed process loses nothing that was answered, a power cut at most
+the last entries, and neither damages it (sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from proxy.oci.digest import Digest
+from proxy.oci.reference import Repository
+
+T = TypeVar("T")
+
+# "SGAT": tells our file from any other program's (sqlite.org/fileformat.html, Application ID).
+APPLICATION_ID = 0x53474154
+SCHEMA_VERSION = 1
+# How long another process (a backup) may hold the file, and how long an asker waits for any answer: together well
+# within the 20 s that a manifest request has.
+BUSY_MILLISECONDS = 2000
+ANSWER_SECONDS_MAX = 5.0
+# Each is a request that waits; at 100 us a job this is 0.1 s of work. More means that the disk stands still.
+PENDING_MAX = 1000
+
+# A digest is its bytes: 32 are sha256, 64 sha512. A tag is '' where there is none, as no tag is empty. Manifest ids
+# grow, so the greatest is the one that was asked for last.
+_SCHEMA = (
+    "CREATE TABLE repository (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    """CREATE TABLE verdict (id INTEGER PRIMARY KEY, repository INTEGER NOT NULL, digest BLOB NOT NULL,
+       tag TEXT NOT NULL, fingerprint TEXT NOT NULL, expires REAL NOT NULL, remembered BLOB NOT NULL,
+       UNIQUE (repository, digest, tag, fingerprint))""",
+    "CREATE INDEX verdict_expires ON verdict (expires)",
+    """CREATE TABLE manifest (id INTEGER PRIMARY KEY, repository INTEGER NOT NULL, digest BLOB NOT NULL,
+       tag TEXT NOT NULL, UNIQUE (repository, digest))""",
+    # `size` and `media_type` have no type on purpose: see `grants`.
+    """CREATE TABLE membership (repository INTEGER NOT NULL, digest BLOB NOT NULL, manifest INTEGER NOT NULL,
+       size NOT NULL, media_type NOT NULL, PRIMARY KEY (repository, digest, manifest)) WITHOUT ROWID""",
+    "CREATE INDEX membership_manifest ON membership (manifest)",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+
+class StoreError(Exception):
+    """The store's file cannot be used; the text names it and says what to do."""
+
+
+class Database:
+    """An open store. Its methods are for the event loop; the work runs on the store's own thread, in order."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, thread: ThreadPoolExecutor, on_fault: Callable[[str], None]
+    ) -> None:
+        self._connection = connection
+        self._thread = thread
+        self._pending = 0
+        self.on_fault = on_fault
+
+    async def read(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        """Run the work on the store's thread; where that fails, report the fault and return `otherwise`."""
+        return await self._run(work, otherwise)
+
+    async def write(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        """Do the same as `read`, all of the work or nothing of it."""
+        return await self._run(lambda connection: _in_transaction(connection, work), otherwise)
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        if self._pending >= PENDING_MAX:
+            self.on_fault(f"{PENDING_MAX} requests wait for the store already")
+            return otherwise
+        self._pending += 1
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._connection)
+        except TimeoutError:
+            self.on_fault(f"no answer from the store within {ANSWER_SECONDS_MAX:g} s")
+        except sqlite3.Error as err:
+            self.on_fault(f"{type(err).__name__}: {err}")
+        finally:
+            self._pending -= 1
+        return otherwise
+
+    def close(self) -> None:
+        """Finish the work that waits and close the file; asking afterwards is a bug (RuntimeError)."""
+        self._thread.submit(self._connection.close).result()
+        self._thread.shutdown()
+
+
+def open_database(path: Path, on_fault: Callable[[str], None] | None = None) -> Database:
+    """Open the store, or make it, readable by its owner only.
+
+    `on_fault` is told in one line of each fault that happens later; without it they are logged. It is called on the
+    event loop. Raises StoreError where the file is damaged, another program's or a newer Sealgate's.
+    """
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+    try:
+        connection = thread.submit(_connect, path).result()
+    except BaseException:
+        thread.shutdown()
+        raise
+    return Database(connection, thread, on_fault or _log_fault)
+
+
+def repository_id(connection: sqlite3.Connection, repository: Repository) -> int:
+    """Return the number under which the repository stands in the file, a new one if need be."""
+    name = str(repository)
+    connection.execute("INSERT OR IGNORE INTO repository (name) VALUES (?)", (name,))
+    row: tuple[int] = connection.execute("SELECT id FROM repository WHERE name = ?", (name,)).fetchone()
+    return row[0]
+
+
+def drop_unused_repository(connection: sqlite3.Connection, number: int) -> None:
+    """Forget a repository's name when nothing more is remembered of it."""
+    connection.execute(
+        """DELETE FROM repository WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM manifest WHERE repository = ?1)
+           AND NOT EXISTS (SELECT 1 FROM verdict WHERE repository = ?1)""",
+        (number,),
+    )
+
+
+def digest_bytes(digest: Digest) -> bytes:
+    """Write a digest as its bytes; the length says which algorithm it is."""
+    return bytes.fromhex(digest.hex)
+
+
+def digest_of_bytes(content: bytes) -> Digest:
+    """Read what `digest_bytes` wrote; raises MalformedError for any other length."""
+    return Digest.parse(f"{'sha512' if len(content) == 64 else 'sha256'}:{content.hex()}")  # noqa: PLR2004 (its bytes)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except OSError as err:
+        raise StoreError(f"cannot open the store {path}: {err.strerror}: give a file that this user may write") from err
+    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MILLISECONDS / 1000)
+    try:
+        _prepare(connection, path)
+    except sqlite3.DatabaseError as err:
+        connection.close()
+        raise StoreError(_unusable(path, err)) from err
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _unusable(path: Path, err: sqlite3.DatabaseError) -> str:
+    if isinstance(err, sqlite3.OperationalError):
+        return f"cannot open the store {path}: {err}: see that no other program holds it and that the disk has room"
+    return _damaged(path, str(err))
+
+
+def _damaged(path: Path, what: str) -> str:
+    return (
+        f"the store {path} is damaged ({what}): move it away together with {path.name}-wal and {path.name}-shm and"
+        " start again; nothing is lost but remembered verdicts, which are found out anew"
+    )
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    _in_transaction(connection, lambda it: _create_or_check(it, path))
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise StoreError(f"the store {path} cannot be used in WAL mode: put it on a local disk")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise StoreError(_damaged(path, " ".join(found.split())))
+
+
+def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application == version == 0 and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        for statement in _SCHEMA:
+            connection.execute(statement)
+    elif application != APPLICATION_ID:
+        raise StoreError(f"{path} is another program's SQLite file: give the store a path of its own")
+    elif version != SCHEMA_VERSION:
+        raise StoreError(
+            f"the store {path} has schema version {version}, this Sealgate reads {SCHEMA_VERSION}: start the version"
+            " that wrote it, or move the file away; nothing is lost but remembered verdicts"
+        )
+
+
+def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    # IMMEDIATE: the lock is waited for at the start, where busy_timeout holds, and not found missing half-way.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        answer = work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        # Some errors (disk full) have rolled back already; then this does nothing.
+        connection.rollback()
+        raise
+    return answer
+
+
+def _log_fault(fault: str) -> None:
+    structlog.get_logger("proxy.stores").error("store fault", fault=fault)

@@ -1,0 +1,259 @@
+"""Which manifest a piece of content belongs to, whether that manifest was accepted or refused.
+
+A membership grants nothing. It says whose verdict decides about a blob or a child manifest, and it counts in its own
+repository only: what one repository may give out proves nothing about another.
+"""
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, Protocol
+
+from cachetools import LRUCache
+
+from proxy.oci.digest import Digest
+from proxy.oci.reference import Repository
+from proxy.stores.database import Database, digest_bytes, digest_of_bytes, drop_unused_repository, repository_id
+
+# Members over all manifests, the oldest manifests forgotten first. About 1 KiB each in the process.
+IN_MEMORY_MAX = 100_000
+# About 130 bytes each on disk: 130 MiB.
+ON_DISK_MAX = 1_000_000
+# Answers kept near: a pull asks once for each blob, and nodes that roll out together ask for the same ones.
+ANSWERS_MAX = 20_000
+# The newest manifests of a repository that are not written again when they are added again: an index and some children.
+NEWEST_MAX = 8
+# A base layer belongs to every tag built on it; the newest are those that are being pulled.
+PARENTS_MAX = 100
+# RFC 6838, 4.2: 127 characters each side of the slash. A longer name is no media type and is kept as unknown content.
+MEDIA_TYPE_MAX = 255
+UNKNOWN_CONTENT = "application/octet-stream"
+# SQLite's widest integer; a manifest can claim a larger size, which is then kept as text.
+_INTEGER_MAX = 2**63 - 1
+# On disk, a known media type is its place in this list: append only.
+_MEDIA_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.oci.image.layer.v1.tar+zstd",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.docker.container.image.v1+json",
+    "application/vnd.docker.image.rootfs.diff.tar",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.oci.empty.v1+json",
+    UNKNOWN_CONTENT,
+)
+_OLDEST = """SELECT manifest.id, repository.id, name FROM manifest JOIN repository ON repository.id = repository
+             ORDER BY manifest.id LIMIT 1"""
+_MEDIA_TYPE_NUMBERS = {name: number for number, name in enumerate(_MEDIA_TYPES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A blob or a child manifest, as its parent describes it. `size` is in bytes."""
+
+    digest: Digest
+    size: int
+    media_type: str
+
+    def __post_init__(self) -> None:
+        """Keep the media type within its limit."""
+        if len(self.media_type) > MEDIA_TYPE_MAX:
+            object.__setattr__(self, "media_type", UNKNOWN_CONTENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A manifest that names the member, and the tag by which it was last asked for (None: by digest)."""
+
+    digest: Digest
+    member: Member
+    tag: str | None
+
+
+class Memberships(Protocol):
+    """Where it is remembered which manifest names what. Bounded; may forget at any time, oldest manifests first."""
+
+    async def add(self, repository: Repository, parent: Digest, tag: str | None, members: Sequence[Member]) -> None:
+        """Remember what this manifest names and by which tag it was asked for; it is among the newest from now on."""
+        ...
+
+    async def parents(self, repository: Repository, member: Digest) -> Sequence[Parent]:
+        """Return the manifests of this repository that name the member, newest first, at most PARENTS_MAX."""
+        ...
+
+
+class MemoryMemberships:
+    """Memberships in the process."""
+
+    def __init__(self, limit: int = IN_MEMORY_MAX) -> None:
+        self._limit = limit
+        self._rows = 0
+        self._manifests: OrderedDict[tuple[Repository, Digest], tuple[Digest, ...]] = OrderedDict()
+        self._parents: dict[tuple[Repository, Digest], dict[Digest, Parent]] = {}
+
+    async def add(self, repository: Repository, parent: Digest, tag: str | None, members: Sequence[Member]) -> None:
+        """See `Memberships.add`."""
+        if not members:
+            return
+        if (repository, parent) in self._manifests:
+            self._drop(repository, parent)
+        once = _once(members)
+        self._manifests[repository, parent] = tuple(once)
+        for digest, member in once.items():
+            self._parents.setdefault((repository, digest), {})[parent] = Parent(parent, member, tag)
+        self._rows += len(once)
+        while self._rows > self._limit:
+            self._drop(*next(iter(self._manifests)))
+
+    async def parents(self, repository: Repository, member: Digest) -> Sequence[Parent]:
+        """See `Memberships.parents`."""
+        found = self._parents.get((repository, member), {})
+        return tuple(islice(reversed(found.values()), PARENTS_MAX))
+
+    def _drop(self, repository: Repository, parent: Digest) -> None:
+        members = self._manifests.pop((repository, parent))
+        self._rows -= len(members)
+        for digest in members:
+            found = self._parents[repository, digest]
+            del found[parent]
+            if not found:
+                del self._parents[repository, digest]
+
+
+class SqliteMemberships:
+    """Memberships that survive a restart.
+
+    Answers are kept in the process until a manifest that they concern is added, and a manifest that is among the newest
+    of its repository already is not written again: every pull adds. So the file must belong to this process alone.
+    """
+
+    def __init__(self, database: Database, limit: int = ON_DISK_MAX) -> None:
+        self._database = database
+        self._limit = limit
+        self._rows: int | None = None  # touched on the database's thread only
+        self._newest: LRUCache[str, tuple[tuple[Digest, str | None], ...]] = LRUCache(ANSWERS_MAX)
+        self._answers: LRUCache[tuple[Repository, Digest], Sequence[Parent]] = LRUCache(ANSWERS_MAX)
+        self._added = 0
+
+    async def add(self, repository: Repository, parent: Digest, tag: str | None, members: Sequence[Member]) -> None:
+        """See `Memberships.add`."""
+        name = str(repository)
+        if not members or (parent, tag) in self._newest.get(name, ()):
+            return
+        dropped = await self._database.write(lambda it: self._replace(it, repository, parent, tag, members), None)
+        self._added += 1
+        for member in members:
+            self._answers.pop((repository, member.digest), None)
+        if dropped is None:
+            return  # not written: the next pull tries again
+        others = [it for it in self._newest.get(name, ()) if it[0] != parent]
+        self._newest[name] = ((parent, tag), *others[: NEWEST_MAX - 1])
+        for repository_dropped in dropped:
+            self._newest.pop(repository_dropped, None)
+
+    async def parents(self, repository: Repository, member: Digest) -> Sequence[Parent]:
+        """See `Memberships.parents`."""
+        answer = self._answers.get((repository, member))
+        if answer is None:
+            added = self._added
+            answer = await self._find(repository, member)
+            # Nothing found, or something added while we looked: the answer may be another one already.
+            if answer and added == self._added:
+                self._answers[repository, member] = answer
+        return answer
+
+    async def _find(self, repository: Repository, member: Digest) -> Sequence[Parent]:
+        nothing: list[tuple[Any, ...]] = []
+        found = []
+        for manifest, *columns in await self._database.read(lambda it: _select(it, repository, member), nothing):
+            try:
+                found.append(_read(member, *columns))
+            except (ValueError, TypeError, IndexError):
+                self._database.on_fault(
+                    f"what is remembered of a manifest in {repository} is unreadable and is dropped"
+                )
+                await self._database.write(partial(_delete, manifest=manifest), 0)
+        return tuple(found)
+
+    def _replace(
+        self,
+        connection: sqlite3.Connection,
+        repository: Repository,
+        parent: Digest,
+        tag: str | None,
+        members: Sequence[Member],
+    ) -> list[str]:
+        """Write, forget what is too much, and return the repositories of which something was forgotten."""
+        rows, self._rows = self._rows, None  # unknown again if anything below fails
+        rows = _count(connection) if rows is None else rows
+        number = repository_id(connection, repository)
+        old = connection.execute(
+            "SELECT id FROM manifest WHERE repository = ? AND digest = ?", (number, digest_bytes(parent))
+        ).fetchone()
+        rows -= _delete(connection, *old) if old else 0
+        rows += _insert(connection, number, parent, tag, tuple(_once(members).values()))
+        dropped = []
+        while rows > self._limit and (oldest := connection.execute(_OLDEST).fetchone()):
+            manifest, number, name = oldest
+            rows -= _delete(connection, manifest)
+            drop_unused_repository(connection, number)
+            dropped.append(name)
+        self._rows = rows
+        return dropped
+
+
+def _once(members: Sequence[Member]) -> dict[Digest, Member]:
+    """Keep the first of members with the same digest; manifests do name one empty layer several times."""
+    return {member.digest: member for member in reversed(members)}
+
+
+def _insert(
+    connection: sqlite3.Connection, repository: int, parent: Digest, tag: str | None, members: Sequence[Member]
+) -> int:
+    manifest = connection.execute(
+        "INSERT INTO manifest (repository, digest, tag) VALUES (?, ?, ?)", (repository, digest_bytes(parent), tag or "")
+    ).lastrowid
+    rows = [
+        (
+            repository,
+            digest_bytes(member.digest),
+            manifest,
+            member.size if member.size <= _INTEGER_MAX else str(member.size),
+            _MEDIA_TYPE_NUMBERS.get(member.media_type, member.media_type),
+        )
+        for member in members
+    ]
+    connection.executemany("INSERT INTO membership VALUES (?, ?, ?, ?, ?)", rows)
+    return len(rows)
+
+
+def _delete(connection: sqlite3.Connection, manifest: int) -> int:
+    connection.execute("DELETE FROM manifest WHERE id = ?", (manifest,))
+    return connection.execute("DELETE FROM membership WHERE manifest = ?", (manifest,)).rowcount
+
+
+def _select(connection: sqlite3.Connection, repository: Repository, member: Digest) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        """SELECT manifest.id, manifest.digest, manifest.tag, size, media_type
+           FROM membership JOIN repository ON repository.id = membership.repository
+           JOIN manifest ON manifest.id = membership.manifest
+           WHERE repository.name = ? AND membership.digest = ? ORDER BY membership.manifest DESC LIMIT ?""",
+        (str(repository), digest_bytes(member), PARENTS_MAX),
+    ).fetchall()
+
+
+def _read(member: Digest, parent: bytes, tag: str, size: int | str, media_type: int | str) -> Parent:
+    name = media_type if isinstance(media_type, str) else _MEDIA_TYPES[media_type]
+    return Parent(digest_of_bytes(parent), Member(member, int(size), name), tag or None)
+
+
+def _count(connection: sqlite3.Connection) -> int:
+    row: tuple[int] = connection.execute("SELECT count(*) FROM membership").fetchone()
+    return row[0]

@@ -1,0 +1,174 @@
+"""A remembered verdict as JSON: plain fields, a version, and strict when it is read.
+
+Repository and digest of the subject are not written. They are the key's: a verdict that is read is a verdict about what
+was asked for, whatever else lies in the file.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from proxy.oci.digest import Digest
+from proxy.oci.errors import MalformedError
+from proxy.oci.reference import Repository
+from proxy.oci.strict_json import loads_object
+from proxy.verdict import Accepted, Evidence, InsecureUnverified, Reason, Refused, Rejection, Subject
+
+VERSION = 1
+_COMMON = frozenset({"v", "id", "verdict", "tag", "rule", "expires"})
+_EVIDENCE = frozenset({"format", "signer", "signature", "trust", "signed_at", "claims"})
+_REJECTION = frozenset({"reason", "detail", "signer", "signature"})
+
+
+def dumps(identifier: str, verdict: Accepted | InsecureUnverified | Refused) -> bytes:
+    """Write the verdict and its id."""
+    document: dict[str, Any] = {
+        "v": VERSION,
+        "id": identifier,
+        "verdict": _KINDS_BY_TYPE[type(verdict)],
+        "tag": verdict.subject.tag,
+        "rule": verdict.rule,
+        "expires": verdict.expires.isoformat(),
+    }
+    if isinstance(verdict, Accepted):
+        document["evidence"] = [_write_evidence(it) for it in verdict.evidence]
+    elif isinstance(verdict, Refused):
+        document["rejections"] = [_write_rejection(it) for it in verdict.rejections]
+    return json.dumps(document, separators=(",", ":")).encode("ascii")
+
+
+def loads(
+    document: bytes, repository: Repository, digest: Digest
+) -> tuple[str, Accepted | InsecureUnverified | Refused]:
+    """Read the id and the verdict about this content; raises MalformedError for what `dumps` does not write."""
+    value = loads_object(document, "the remembered verdict")
+    if value.get("v") != VERSION:
+        raise MalformedError("the remembered verdict has another version")
+    kind = _text(value, "verdict")
+    if kind not in _READERS:
+        raise MalformedError("the remembered verdict is of no known kind")
+    members, read = _READERS[kind]
+    _check_members(value, members)
+    return _text(value, "id"), read(value, Subject(repository, digest, _optional_text(value, "tag")))
+
+
+def _read_accepted(value: Mapping[str, Any], subject: Subject) -> Accepted:
+    evidence = tuple(_read_evidence(it) for it in _list(value, "evidence"))
+    if not evidence:
+        raise MalformedError("the remembered verdict accepts without evidence")
+    return Accepted(subject, _text(value, "rule"), evidence, _time(value, "expires"))
+
+
+def _read_refused(value: Mapping[str, Any], subject: Subject) -> Refused:
+    rejections = tuple(_read_rejection(it) for it in _list(value, "rejections"))
+    return Refused(subject, _text(value, "rule"), rejections, _time(value, "expires"))
+
+
+def _read_insecure(value: Mapping[str, Any], subject: Subject) -> InsecureUnverified:
+    return InsecureUnverified(subject, _text(value, "rule"), _time(value, "expires"))
+
+
+_READERS: dict[
+    str, tuple[frozenset[str], Callable[[Mapping[str, Any], Subject], Accepted | InsecureUnverified | Refused]]
+] = {
+    "accepted": (_COMMON | {"evidence"}, _read_accepted),
+    "refused": (_COMMON | {"rejections"}, _read_refused),
+    "insecure_unverified": (_COMMON, _read_insecure),
+}
+_KINDS_BY_TYPE: dict[type, str] = {
+    Accepted: "accepted",
+    Refused: "refused",
+    InsecureUnverified: "insecure_unverified",
+}
+
+
+def _write_evidence(evidence: Evidence) -> dict[str, Any]:
+    return {
+        "format": evidence.format,
+        "signer": evidence.signer,
+        "signature": evidence.signature,
+        "trust": evidence.trust,
+        "signed_at": evidence.signed_at.isoformat() if evidence.signed_at else None,
+        "claims": evidence.claims,
+    }
+
+
+def _read_evidence(value: object) -> Evidence:
+    members = _object(value, _EVIDENCE)
+    return Evidence(
+        _text(members, "format"),
+        _text(members, "signer"),
+        _text(members, "signature"),
+        _text(members, "trust"),
+        None if members["signed_at"] is None else _time(members, "signed_at"),
+        tuple(_read_claim(it) for it in _list(members, "claims")),
+    )
+
+
+def _read_claim(value: object) -> tuple[str, str]:
+    match value:
+        case [str() as name, str() as text]:
+            return name, text
+    raise MalformedError("a claim of the remembered verdict is not a pair of texts")
+
+
+def _write_rejection(rejection: Rejection) -> dict[str, Any]:
+    return {
+        "reason": rejection.reason.value,
+        "detail": rejection.detail,
+        "signer": rejection.signer,
+        "signature": rejection.signature,
+    }
+
+
+def _read_rejection(value: object) -> Rejection:
+    members = _object(value, _REJECTION)
+    try:
+        reason = Reason(_text(members, "reason"))
+    except ValueError:
+        raise MalformedError("the remembered verdict has an unknown reason") from None
+    return Rejection(
+        reason, _text(members, "detail"), _optional_text(members, "signer"), _optional_text(members, "signature")
+    )
+
+
+def _object(value: object, names: frozenset[str]) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise MalformedError("a part of the remembered verdict is not an object")
+    _check_members(value, names)
+    return value
+
+
+def _check_members(value: Mapping[str, Any], names: frozenset[str]) -> None:
+    if value.keys() != names:
+        raise MalformedError(f"the remembered verdict has members {sorted(value)}, not {sorted(names)}")
+
+
+def _list(value: Mapping[str, Any], name: str) -> list[Any]:
+    items = value[name]
+    if not isinstance(items, list):
+        raise MalformedError(f"{name} of the remembered verdict is not a list")
+    return items
+
+
+def _text(value: Mapping[str, Any], name: str) -> str:
+    text = value.get(name)
+    if not isinstance(text, str):
+        raise MalformedError(f"{name} of the remembered verdict is not a text")
+    return text
+
+
+def _optional_text(value: Mapping[str, Any], name: str) -> str | None:
+    return None if value[name] is None else _text(value, name)
+
+
+def _time(value: Mapping[str, Any], name: str) -> datetime:
+    text = _text(value, name)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise MalformedError(f"{name} of the remembered verdict is no time") from None
+    if time.tzinfo is None:
+        raise MalformedError(f"{name} of the remembered verdict has no time zone")
+    return time

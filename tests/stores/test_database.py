@@ -1,0 +1,200 @@
+"""One file, one thread: what it survives, what it refuses, and how it says so."""
+
+import asyncio
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+from structlog.testing import capture_logs
+from support.stores import APP, NOW, database, digest, key, remembered
+
+from proxy.oci.errors import MalformedError
+from proxy.stores import database as module
+from proxy.stores.database import StoreError, digest_bytes, digest_of_bytes, open_database
+from proxy.stores.grants import Member, SqliteMemberships
+from proxy.stores.verdicts import SqliteVerdicts
+
+
+def one(opened, statement):
+    return opened.read(lambda it: it.execute(statement).fetchone()[0], None)
+
+
+async def test_is_durable_private_and_off_the_event_loop(tmp_path):
+    with database(tmp_path / "store") as opened:
+        assert await one(opened, "PRAGMA journal_mode") == "wal"
+        assert await one(opened, "PRAGMA synchronous") == 1
+        assert await one(opened, "PRAGMA busy_timeout") == module.BUSY_MILLISECONDS
+        assert await one(opened, "PRAGMA user_version") == module.SCHEMA_VERSION
+        names = {await opened.read(lambda _: threading.current_thread().name, "") for _ in range(3)}
+        assert names == {"store_0"}
+    assert stat.S_IMODE((tmp_path / "store").stat().st_mode) == 0o600
+
+
+def make_newer(path):
+    open_database(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+def make_foreign(path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+
+
+def make_damaged(path):
+    async def fill():
+        with database(path) as opened:
+            store = SqliteMemberships(opened)
+            for number in range(100):
+                await store.add(APP, digest(number), None, [Member(digest(f"b{number}"), 1, "a/b")])
+
+    asyncio.run(fill())
+    content = bytearray(path.read_bytes())
+    for start in range(4096 * 2, len(content), 4096):
+        content[start : start + 2000] = os.urandom(2000)
+    path.write_bytes(content)
+
+
+UNUSABLE = {
+    "newer": (make_newer, "has schema version 99, this Sealgate reads 1: start the version that wrote it"),
+    "another program's": (make_foreign, "is another program's SQLite file"),
+    "no database": (lambda path: path.write_bytes(b"hello" * 1000), "is damaged .* move it away .* start again"),
+    "damaged": (make_damaged, "is damaged .* move it away .* start again"),
+    "a folder": (lambda path: path.mkdir(), "cannot open the store .*: Is a directory"),
+    "no such folder": (lambda path: path.symlink_to("/nowhere/store"), "cannot open the store .*: No such file"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_an_unusable_file_is_refused_by_name(tmp_path, name):
+    make, message = UNUSABLE[name]
+    make(tmp_path / "store")
+    with pytest.raises(StoreError, match=message) as caught:
+        open_database(tmp_path / "store")
+    assert str(tmp_path / "store") in str(caught.value)
+    assert not any(it.name.startswith("store") for it in threading.enumerate())
+
+
+def test_a_file_system_without_wal_is_refused(tmp_path):
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    with pytest.raises(StoreError, match="cannot be used in WAL mode: put it on a local disk"):
+        module._prepare(connection, tmp_path / "store")
+    connection.close()
+
+
+def test_a_locked_file_is_refused_with_the_reason(tmp_path, monkeypatch):
+    open_database(tmp_path / "store").close()
+    monkeypatch.setattr(module, "BUSY_MILLISECONDS", 1)
+    holder = sqlite3.connect(tmp_path / "store", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreError, match="is locked: see that no other program holds it"):
+        open_database(tmp_path / "store")
+    holder.close()
+
+
+async def test_a_failed_transaction_leaves_nothing(tmp_path):
+    def half(connection):
+        connection.execute("INSERT INTO repository (name) VALUES ('a')")
+        connection.execute("INSERT INTO repository (name) VALUES ('a')")
+
+    with database(tmp_path / "store") as opened:
+        assert await opened.write(half, "otherwise") == "otherwise"
+        assert await one(opened, "SELECT count(*) FROM repository") == 0
+        assert opened.faults == ["IntegrityError: UNIQUE constraint failed: repository.name"]
+
+
+async def test_a_bug_is_a_crash(tmp_path):
+    with database(tmp_path / "store") as opened:
+        with pytest.raises(ZeroDivisionError):
+            await opened.write(lambda _: 1 / 0, None)
+        assert await one(opened, "SELECT 1") == 1
+
+
+async def test_nobody_waits_for_a_disk_that_stands_still(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ANSWER_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(module, "PENDING_MAX", 2)
+    go_on = threading.Event()
+    with database(tmp_path / "store") as opened:
+        asked = [opened.read(lambda _: go_on.wait(), None) for _ in range(3)]
+        assert await asyncio.gather(*asked) == [None] * 3
+        go_on.set()
+        assert (
+            sorted(opened.faults)
+            == ["2 requests wait for the store already"] + ["no answer from the store within 0.01 s"] * 2
+        )
+
+
+async def test_the_event_loop_goes_on(tmp_path):
+    go_on = threading.Event()
+    with database(tmp_path / "store") as opened:
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(opened.read(lambda _: go_on.wait(), None))
+            await asyncio.sleep(0)
+            go_on.set()  # only a loop that is not blocked comes here
+        assert waiting.result() is True
+
+
+async def test_faults_are_logged_where_nobody_else_takes_them(tmp_path):
+    opened = open_database(tmp_path / "store")
+    with capture_logs() as logged:
+        await opened.read(lambda it: it.execute("nonsense"), None)
+    opened.close()
+    assert [it["log_level"] for it in logged] == ["error"]
+    assert "syntax error" in logged[0]["fault"]
+
+
+@pytest.mark.parametrize("length", [0, 31, 33, 63, 65])
+def test_only_known_digests_are_read(length):
+    with pytest.raises(MalformedError):
+        digest_of_bytes(bytes(length))
+    assert digest_of_bytes(digest_bytes(digest(1))) == digest(1)
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+sys.path[:0] = ["tests"]
+from support.stores import APP, database, digest, key, remembered
+from proxy.stores.grants import Member, SqliteMemberships
+from proxy.stores.verdicts import SqliteVerdicts
+
+async def main():
+    with database(Path(sys.argv[1])) as opened:
+        verdicts, memberships = SqliteVerdicts(opened), SqliteMemberships(opened)
+        number = int(sys.argv[2])
+        while True:
+            await verdicts.put(key(number), remembered(key(number)))
+            await memberships.add(APP, digest(number), "v1", [Member(digest(f"b{number}"), number, "a/b")])
+            print(number, flush=True)
+            number += 1
+
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_process_loses_nothing_that_was_answered(tmp_path):
+    last = -1
+    for _ in range(5):
+        writer = subprocess.Popen(  # noqa: ASYNC220, S603 (our own script; nothing else runs here)
+            [sys.executable, "-c", WRITER, tmp_path / "store", str(last + 1)], stdout=subprocess.PIPE
+        )
+        with writer:
+            for line in writer.stdout:
+                if int(line) >= last + 40:
+                    break
+            writer.kill()  # SIGKILL, amid the next write
+            rest = writer.stdout.read()
+        last = int((line + rest).split()[-1])
+    with database(tmp_path / "store") as opened:
+        verdicts, memberships = SqliteVerdicts(opened), SqliteMemberships(opened)
+        for number in range(last + 1):
+            assert await verdicts.get(key(number), NOW) == remembered(key(number))
+            assert [it.member.size for it in await memberships.parents(APP, digest(f"b{number}"))] == [number]
+        assert opened.faults == []
+        assert await one(opened, "PRAGMA integrity_check") == "ok"

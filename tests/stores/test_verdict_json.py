@@ -1,0 +1,90 @@
+"""Reading is strict: whatever `dumps` would not write is refused, and nothing but MalformedError is raised."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.stores import NOW, accepted, evidence, key, refused, unverified
+
+from proxy.oci.errors import MalformedError
+from proxy.stores.verdict_json import dumps, loads
+
+KEY = key()
+WRITTEN = {
+    "accepted": json.loads(dumps("k7f3", accepted(KEY, proof=evidence(signed_at=NOW, claims=(("a", "b"),))))),
+    "refused": json.loads(dumps("k7f3", refused(KEY))),
+    "unverified": json.loads(dumps("k7f3", unverified(KEY))),
+}
+GONE = object()
+CHANGES = [
+    ("accepted", ["v"], 2),
+    ("accepted", ["v"], "1"),
+    ("accepted", ["id"], GONE),
+    ("accepted", ["id"], 7),
+    ("accepted", ["tag"], GONE),
+    ("accepted", ["tag"], 7),
+    ("accepted", ["verdict"], "refused"),
+    ("accepted", ["verdict"], "undetermined"),
+    ("accepted", ["verdict"], ["accepted"]),
+    ("accepted", ["extra"], 1),
+    ("accepted", ["expires"], "tomorrow"),
+    ("accepted", ["expires"], "2026-11-21T12:00:00"),
+    ("accepted", ["expires"], None),
+    ("accepted", ["evidence"], []),
+    ("accepted", ["evidence"], {}),
+    ("accepted", ["evidence"], GONE),
+    ("accepted", ["evidence", 0], "text"),
+    ("accepted", ["evidence", 0, "signer"], GONE),
+    ("accepted", ["evidence", 0, "signer"], None),
+    ("accepted", ["evidence", 0, "signed_at"], ""),
+    ("accepted", ["evidence", 0, "claims"], None),
+    ("accepted", ["evidence", 0, "claims", 0], ["a"]),
+    ("accepted", ["evidence", 0, "claims", 0], ["a", 1]),
+    ("accepted", ["evidence", 0, "claims", 0], "ab"),
+    ("refused", ["verdict"], "accepted"),
+    ("refused", ["rejections", 0, "reason"], "bored"),
+    ("refused", ["rejections", 0, "reason"], None),
+    ("refused", ["rejections", 0, "detail"], None),
+    ("refused", ["rejections", 0, "signer"], 1),
+    ("refused", ["rejections", 0, "extra"], 1),
+    ("unverified", ["verdict"], "accepted"),
+    ("unverified", ["rejections"], []),
+    ("unverified", ["rule"], None),
+]
+
+
+def read(document):
+    return loads(document, KEY.repository, KEY.digest)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_was_written_is_read(name):
+    identifier, verdict = read(json.dumps(WRITTEN[name]).encode())
+    assert (identifier, json.loads(dumps(identifier, verdict))) == ("k7f3", WRITTEN[name])
+
+
+@pytest.mark.parametrize(("name", "path", "value"), CHANGES)
+def test_anything_else_is_refused(name, path, value):
+    document = json.loads(json.dumps(WRITTEN[name]))
+    *parents, last = path
+    part = document
+    for step in parents:
+        part = part[step]
+    if value is GONE:
+        del part[last]
+    else:
+        part[last] = value
+    with pytest.raises(MalformedError, match="remembered verdict"):
+        read(json.dumps(document).encode())
+
+
+@given(st.data())
+def test_a_damaged_byte_never_makes_another_verdict_kind(data):
+    document = bytearray(dumps("k7f3", refused(KEY)))
+    document[data.draw(st.integers(0, len(document) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        _, verdict = read(bytes(document))
+    except MalformedError:
+        return
+    assert type(verdict) is type(refused(KEY))
