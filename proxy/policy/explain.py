@@ -1,7 +1,7 @@
 """A verdict in words: the one reason that is most useful, for refusals, the terminal and the audit log."""
 
 from proxy.policy.model import Decision
-from proxy.verdict import Accepted, InsecureUnverified, Reason, Refused, Rejection, Undetermined, Verdict
+from proxy.verdict import Accepted, InsecureUnverified, Reason, Rejection, Undetermined, Verdict
 
 # With image, rule and id it has to fit into the 200 characters of a refusal's one line.
 LENGTH_MAX = 120
@@ -25,25 +25,23 @@ _WORDS_WITH_DETAIL = {
 
 def explain(judged: Decision | Verdict) -> str:
     """Return one line of printable ASCII, at most 120 characters, without a full stop."""
-    return one_line(_words(judged.verdict if isinstance(judged, Decision) else judged), LENGTH_MAX)
+    return _one_line(_words(judged.verdict if isinstance(judged, Decision) else judged), LENGTH_MAX)
 
 
-def one_line(text: str, length: int) -> str:
+def _one_line(text: str, length: int) -> str:
     """Make any text printable ASCII, at most `length` characters; what is cut off or replaced is seen to be."""
     plain = "".join(char if " " <= char <= "~" else "?" for char in text)
     return plain if len(plain) <= length else plain[: length - 3] + "..."
 
 
 def _words(verdict: Verdict) -> str:
-    match verdict:
-        case Accepted(evidence=evidence):
-            return f"signed by {', '.join(dict.fromkeys(one.signer for one in evidence))}"
-        case InsecureUnverified():
-            return "not verified: the rule asks for no signature"
-        case Undetermined(cause=cause):
-            return f"could not be verified now: {cause}"
-        case Refused(rejections=rejections):
-            return _rejection(rejections[0]) if rejections else "refused"
+    if isinstance(verdict, Accepted):
+        return f"signed by {', '.join(dict.fromkeys(one.signer for one in verdict.evidence))}"
+    if isinstance(verdict, InsecureUnverified):
+        return "not verified: the rule asks for no signature"
+    if isinstance(verdict, Undetermined):
+        return f"could not be verified now: {verdict.cause}"
+    return _rejection(verdict.rejections[0]) if verdict.rejections else "refused"
 
 
 def _rejection(rejection: Rejection) -> str:

@@ -120,15 +120,12 @@ def names(expression: Expression) -> frozenset[str]:
 
 def holds(expression: Expression, satisfied: AbstractSet[str]) -> bool:
     """Say whether the expression is met when exactly these signers' signatures count."""
-    match expression:
-        case Signer(name):
-            return name in satisfied
-        case AllOf(parts):
-            return all(holds(part, satisfied) for part in parts)
-        case AnyOf(parts):
-            return any(holds(part, satisfied) for part in parts)
-        case AtLeast(count, parts):
-            return sum(holds(part, satisfied) for part in parts) >= count
+    if isinstance(expression, Signer):
+        return expression.name in satisfied
+    held = [holds(part, satisfied) for part in expression.parts]
+    if isinstance(expression, AtLeast):
+        return sum(held) >= expression.count
+    return all(held) if isinstance(expression, AllOf) else any(held)
 
 
 def missing(expression: Expression, satisfied: AbstractSet[str]) -> Expression | None:

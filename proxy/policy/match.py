@@ -26,6 +26,7 @@ class Specificity(NamedTuple):
     """
 
     literal_parts: int
+    of_fixed_length: bool  # without `**`
     literal_characters: int
     parts: int
     fewest_any_parts: int
@@ -86,6 +87,7 @@ class Pattern:
         single = [part for part in self.parts if part != ANY_PARTS]
         return Specificity(
             literal_parts=len(literal),
+            of_fixed_length=ANY_PARTS not in self.parts,
             literal_characters=sum(len(part) - part.count("*") for part in single),
             parts=len(self.parts),
             fewest_any_parts=len(single) - len(self.parts),

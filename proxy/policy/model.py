@@ -85,13 +85,11 @@ class Decision:
     @property
     def served(self) -> bool:
         """Say whether the image may be served."""
-        match self.verdict:
-            case Accepted() | InsecureUnverified():
-                return True
-            case Undetermined() if self.on_outage is OnOutage.INSECURE_ALLOW:
-                return True
-            case Refused() | Undetermined():
-                return self.mode in {Mode.WARN, Mode.AUDIT}
+        if isinstance(self.verdict, Accepted | InsecureUnverified):
+            return True
+        if isinstance(self.verdict, Undetermined) and self.on_outage is OnOutage.INSECURE_ALLOW:
+            return True
+        return self.mode in {Mode.WARN, Mode.AUDIT}
 
     @property
     def reason(self) -> Reason | None:

@@ -1,0 +1,55 @@
+"""The words for every reason."""
+
+import pytest
+from support.policy import NOW, SUBJECT, evidence, rejection
+
+from proxy.policy.explain import LENGTH_MAX, explain
+from proxy.policy.model import Decision, Mode, OnOutage
+from proxy.verdict import Accepted, InsecureUnverified, Reason, Refused, Undetermined
+
+DETAIL = "the detail"
+WORDS = {
+    Reason.NOT_SIGNED: "not signed",
+    Reason.UNTRUSTED_SIGNER: "signed, but by nobody this rule trusts",
+    Reason.OTHER_IMAGE: "signature is for another image",
+    Reason.NOT_A_SIGNATURE: "not signed: what was found with it are no signatures",
+    Reason.ANNOTATION_MISSING: "signed, but not as the rule requires: the detail",
+    Reason.MALFORMED: "signature cannot be read: the detail",
+    Reason.CORRUPT: "signature does not have its digest: the detail",
+    Reason.UNSUPPORTED: "signature is of a kind that is not supported: the detail",
+    Reason.OVER_LIMIT: "signatures exceed a limit: the detail",
+    Reason.REQUIREMENT_NOT_MET: "the detail",
+    Reason.REFUSED_BY_RULE: "refused by the rule, whoever signed it",
+    Reason.NO_RULE: "no rule allows this image",
+}
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_has_words(reason):
+    verdict = Refused(SUBJECT, "rule", (rejection(reason, DETAIL), rejection(Reason.MALFORMED, "other")), NOW)
+    assert explain(verdict) == WORDS[reason]
+    assert explain(Decision("id", verdict, Mode.ENFORCE, OnOutage.REFUSE)) == WORDS[reason]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        (Accepted(SUBJECT, "rule", (evidence("b"), evidence("a"), evidence("b")), NOW), "signed by b, a"),
+        (InsecureUnverified(SUBJECT, "rule", NOW), "not verified: the rule asks for no signature"),
+        (Undetermined(SUBJECT, "rule", "registry away"), "could not be verified now: registry away"),
+        (Refused(SUBJECT, "rule", (), NOW), "refused"),
+    ],
+)
+def test_other_verdicts(verdict, words):
+    assert explain(verdict) == words
+
+
+@pytest.mark.parametrize(
+    "cause", ["x" * 1000, "a\r\nX-Header: b", "\x1b[31m", "ä\u2028\U0001f600", "x" * (LENGTH_MAX - 27)]
+)
+def test_one_line_of_ascii(cause):
+    words = explain(Undetermined(SUBJECT, "rule", cause))
+    assert len(words) <= LENGTH_MAX
+    assert words.isascii()
+    assert words.isprintable()
+    assert words.endswith("...") == (len(cause) > LENGTH_MAX - 27)
