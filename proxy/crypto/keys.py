@@ -71,6 +71,11 @@ class PublicKey:
         der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return cls(hashlib.sha256(der).hexdigest(), key)
 
+    @property
+    def is_ed25519(self) -> bool:
+        """Say whether this is an Ed25519 key."""
+        return isinstance(self._key, Ed25519PublicKey)
+
     def describe(self) -> str:
         """Return kind and size for people: `ECDSA P-256`, `RSA 3072`, `Ed25519`."""
         match self._key:

@@ -12,6 +12,10 @@ class MalformedError(RegistryError, ValueError):
     """Text or bytes that break the specification; nothing was understood, nothing is kept."""
 
 
+class OverLimitError(MalformedError):
+    """What may be well formed, but is longer than what is read of its kind."""
+
+
 class UnknownUpstreamError(RegistryError):
     """The name belongs to a registry that is not in the configured table; it is never dialled."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from proxy.oci.digest import Digest
-from proxy.oci.errors import CorruptError, MalformedError
+from proxy.oci.errors import CorruptError, MalformedError, OverLimitError
 from proxy.oci.strict_json import loads_object
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -18,16 +18,17 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_LIST})
 MANIFEST_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
-# Docker image manifest version 2, schema 1: its digest does not cover its own bytes, so it cannot be verified by digest.
+# Docker image manifest version 2, schema 1: its digest does not cover its own bytes, so digests verify nothing.
 SCHEMA1_TYPES = frozenset(
     {
         "application/vnd.docker.distribution.manifest.v1+json",
         "application/vnd.docker.distribution.manifest.v1+prettyjws",
     }
 )
-# distribution-spec, Pushing manifests: registries should accept 4 MiB; distribution, containerd and podman read no more.
+# distribution-spec, Pushing manifests: registries should accept 4 MiB; distribution, containerd, podman read no more.
 MANIFEST_BYTES_MAX = 4 * 1024 * 1024
-# cosign's own limit on layers (pkg/oci/internal, maxLayers); an index of more platforms is not known to exist.
+# cosign's own limit on layers (pkg/oci/internal, maxLayers); an index of more platforms is not known to exist, and
+# reading this many takes 8 ms, which is as long as anything may hold up everybody else.
 DESCRIPTORS_MAX = 1000
 
 
@@ -95,7 +96,7 @@ class Manifest:
                 "Docker schema 1 manifests are not supported: push the image again with a current Docker"
             )
         if media_type not in INDEX_TYPES | MANIFEST_TYPES:
-            raise MalformedError(f"media type {media_type[:80]!r} is no image manifest or index")
+            raise MalformedError(f"media type {media_type[:80]!a} is no image manifest or index")
         document = loads_object(body, "the manifest")
         _check_kind(document, media_type)
         is_index = media_type in INDEX_TYPES
@@ -127,18 +128,22 @@ def _check_kind(document: Mapping[str, Any], media_type: str) -> None:
         raise MalformedError("schemaVersion is not 2")
     # The member may be missing in OCI documents; where it is there it must agree with the header.
     if document.get("mediaType", media_type) != media_type:
-        raise MalformedError(f"served as {media_type}, but its mediaType says {str(document['mediaType'])[:80]!r}")
+        raise MalformedError(f"served as {media_type}, but its mediaType says {str(document['mediaType'])[:80]!a}")
     foreign = {"layers", "config"} if media_type in INDEX_TYPES else {"manifests"}
     if foreign & document.keys():
         raise MalformedError("has members of both a manifest and an index")
 
 
 def _descriptors(document: Mapping[str, Any], member: str) -> tuple[Descriptor, ...]:
-    values = document.get(member)
+    if member not in document:
+        raise MalformedError(f"has no {member}")
+    values = document[member]
+    if values is None:  # how Go's libraries write an empty list
+        return ()
     if not isinstance(values, list):
         raise MalformedError(f"{member} is not a list")
     if len(values) > DESCRIPTORS_MAX:
-        raise MalformedError(f"{member} has more than {DESCRIPTORS_MAX} entries")
+        raise OverLimitError(f"{member} has {len(values)} entries, more than the {DESCRIPTORS_MAX} that are read")
     return tuple(Descriptor.read(value, f"{member}[{n}]") for n, value in enumerate(values))
 
 
@@ -150,7 +155,7 @@ def _text(value: Mapping[str, Any], member: str, where: str) -> str:
 
 
 def _optional_text(value: Mapping[str, Any], member: str, where: str) -> str | None:
-    return _text(value, member, where) if value.get(member) else None
+    return None if value.get(member) in (None, "") else _text(value, member, where)
 
 
 def _annotations(value: Mapping[str, Any], where: str) -> dict[str, str]:

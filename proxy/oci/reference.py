@@ -16,6 +16,7 @@ DOCKER_HUB = "docker.io"
 _DOCKER_HUB_ALIASES = frozenset({"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
 # distribution-spec: many clients limit host and name together to 255 characters.
 NAME_MAX = 255
+PORT_MAX = 65535
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*", re.ASCII)
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
 _REGISTRY = re.compile(
@@ -25,11 +26,24 @@ _REGISTRY = re.compile(
 
 
 def canonical_registry(text: str) -> str:
-    """Read a registry's host name, `:port` allowed; all names of Docker Hub become `docker.io`."""
-    name = text.lower()
-    if len(name) > NAME_MAX or not _REGISTRY.fullmatch(name):
-        raise MalformedError(f"registry name {text[:80]!r} is not a host name")
+    """Read a registry's host name, `:port` allowed; all names of Docker Hub become `docker.io`.
+
+    A bare word other than `localhost` is refused: in an image name it is the first part of a path at Docker Hub.
+    """
+    # Only ASCII has one lower case: the Kelvin sign's is an ordinary k.
+    name = text.lower() if text.isascii() else ""
+    if len(name) > NAME_MAX or not _REGISTRY.fullmatch(name) or _port(name) > PORT_MAX:
+        raise MalformedError(f"registry name {text[:80]!a} is not a host name, with or without a port")
+    if not looks_like_registry(name):
+        raise MalformedError(
+            f"registry name {text[:80]!a} needs a dot or a port, or it is read as a path at Docker Hub"
+        )
     return DOCKER_HUB if name in _DOCKER_HUB_ALIASES else name
+
+
+def _port(name: str) -> int:
+    port = name.rpartition(":")[2]
+    return int(port) if port.isdigit() else 0
 
 
 def looks_like_registry(first_part: str) -> bool:
@@ -40,7 +54,7 @@ def looks_like_registry(first_part: str) -> bool:
 def check_tag(text: str) -> str:
     """Return the tag unchanged; raises MalformedError where the specification's pattern does not match."""
     if not _TAG.fullmatch(text):
-        raise MalformedError(f"tag {text[:140]!r} does not match [a-zA-Z0-9_][a-zA-Z0-9._-]{{0,127}}")
+        raise MalformedError(f"tag {text[:140]!a} does not match [a-zA-Z0-9_][a-zA-Z0-9._-]{{0,127}}")
     return text
 
 
@@ -58,10 +72,10 @@ class Repository:
         if registry == DOCKER_HUB and "/" not in path:
             path = f"library/{path}"
         if len(registry) + 1 + len(path) > NAME_MAX:
-            raise MalformedError(f"name {path[:40]!r}... is longer than {NAME_MAX} characters with its registry")
+            raise MalformedError(f"name {path[:40]!a}... is longer than {NAME_MAX} characters with its registry")
         if not _PATH.fullmatch(path):
             raise MalformedError(
-                f"repository name {path[:80]!r} breaks the distribution specification's pattern for <name>"
+                f"repository name {path[:80]!a} breaks the distribution specification's pattern for <name>"
             )
         return cls(registry, path)
 

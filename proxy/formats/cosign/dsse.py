@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from proxy.formats.cosign import wire
 from proxy.oci.digest import Digest
-from proxy.oci.errors import MalformedError
+from proxy.oci.errors import MalformedError, OverLimitError
 from proxy.oci.strict_json import loads_object
 
 IN_TOTO = "application/vnd.in-toto+json"
@@ -85,7 +85,7 @@ def _digest_set(value: object, where: str) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(digits, str) for digits in value.values()):
         raise MalformedError(f"{where} is not an object of texts")
     if len(value) > DIGESTS_MAX:
-        raise MalformedError(f"{where} has more than {DIGESTS_MAX} entries")
+        raise OverLimitError(f"{where} has more than {DIGESTS_MAX} entries")
     return value
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from proxy.formats.api import Source
 from proxy.oci.digest import Digest
-from proxy.oci.errors import CorruptError, MalformedError, NotFoundError, RegistryError
+from proxy.oci.errors import CorruptError, MalformedError, NotFoundError, OverLimitError, RegistryError
 from proxy.oci.manifest import Descriptor, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.verdict import Reason, Rejection
@@ -107,6 +107,8 @@ class Fetcher:
                 self.reject(Reason.CORRUPT, "is listed, but not there", where)
         except CorruptError as err:
             self.reject(Reason.CORRUPT, str(err), where)
+        except OverLimitError as err:
+            self.reject(Reason.OVER_LIMIT, str(err), where)
         except MalformedError as err:
             self.reject(Reason.MALFORMED, str(err), where)
         except RegistryError as err:

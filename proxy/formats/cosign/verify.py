@@ -14,7 +14,7 @@ from proxy.formats.cosign import simplesigning, wire
 from proxy.formats.cosign.bundle import Bundle
 from proxy.formats.cosign.dsse import IN_TOTO, Statement
 from proxy.oci.digest import Digest
-from proxy.oci.errors import MalformedError
+from proxy.oci.errors import MalformedError, OverLimitError
 from proxy.verdict import Reason
 
 # What `cosign sign` 3 signs; any other predicate type is an attestation, which says something about an image and
@@ -47,6 +47,8 @@ def check(key: PublicKey, image: Digest, required: Annotations, signature: Untru
         return Failure(Reason.UNSUPPORTED, f"candidates of kind {signature.kind[:40]!a} are not cosign's")
     try:
         return shape(key, image, required, signature)
+    except OverLimitError as err:
+        return Failure(Reason.OVER_LIMIT, str(err))
     except MalformedError as err:
         return Failure(Reason.MALFORMED, str(err))
 
@@ -60,7 +62,7 @@ def _check_classic(
         return Failure(Reason.MALFORMED, f"annotation {simplesigning.SIGNATURE} is empty")
     # 2. It is this key's, over the exact bytes of the payload.
     if not key.verify(signed, signature.payload):
-        return _not_by_this_key(keyless=simplesigning.CERTIFICATE in signature.annotations)
+        return _not_by_this_key(key, keyless=simplesigning.CERTIFICATE in signature.annotations)
     # 3. What lies beside it can be read. That it is true is not required of a key's signature.
     simplesigning.check_extras(signature.annotations)
     # 4. The payload is a statement by cosign about an image, and not something else that the key signed.
@@ -81,13 +83,13 @@ def _check_bundle(  # noqa: PLR0911 (a check list leaves where a check fails)
     bundle = Bundle.parse(signature.payload)
     # 2. It names its signer by a key. The key's hint is not signed and decides nothing.
     if bundle.material != "publicKey":
-        return _not_by_this_key(keyless=True)
+        return _not_by_this_key(key, keyless=True)
     # 3. It signs a statement.
     if bundle.envelope is None:
         return Failure(Reason.NOT_A_SIGNATURE, "the bundle signs a blob, not a statement about an image")
     # 4. The one signature is this key's, over payload type and payload.
     if not key.verify(bundle.envelope.signature, bundle.envelope.signed):
-        return _not_by_this_key(keyless=False)
+        return _not_by_this_key(key, keyless=False)
     # 5. The statement is in-toto's.
     if bundle.envelope.payload_type != IN_TOTO:
         return Failure(Reason.NOT_A_SIGNATURE, f"what is signed is of type {bundle.envelope.payload_type[:60]!a}")
@@ -103,9 +105,13 @@ def _check_bundle(  # noqa: PLR0911 (a check list leaves where a check fails)
     return _with_annotations(required, *about)
 
 
-def _not_by_this_key(*, keyless: bool) -> Failure:
-    detail = "signed keyless, and this signer is a key" if keyless else "not signed by this key"
-    return Failure(Reason.UNTRUSTED_SIGNER, detail)
+def _not_by_this_key(key: PublicKey, *, keyless: bool) -> Failure:
+    if keyless:
+        return Failure(Reason.UNTRUSTED_SIGNER, "signed keyless, and this signer is a key")
+    if key.is_ed25519:
+        # cosign signs with an Ed25519 key as Ed25519ph and cannot verify that itself: say so, or nobody finds it.
+        return Failure(Reason.UNTRUSTED_SIGNER, "not signed by this key, or as Ed25519ph, which is not supported")
+    return Failure(Reason.UNTRUSTED_SIGNER, "not signed by this key")
 
 
 def _with_annotations(required: Annotations, *signed: Annotations) -> Annotations | Failure:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from proxy.oci.errors import MalformedError
+from proxy.oci.errors import MalformedError, OverLimitError
 
 Reader = Callable[[object, str], Any]
 
@@ -61,7 +61,7 @@ def _read_list(read: Reader, limit: int, value: object, where: str) -> tuple[Any
     if not isinstance(value, list):
         raise MalformedError(f"{where} is not a list")
     if len(value) > limit:
-        raise MalformedError(f"{where} has more than {limit} entries")
+        raise OverLimitError(f"{where} has more than {limit} entries")
     return tuple(read(entry, f"{where}[{n}]") for n, entry in enumerate(value))
 
 
