@@ -1,0 +1,90 @@
+"""What a server's answer, or the lack of one, means: the only place where HTTP becomes an error of `oci.errors`."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+
+from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientConnectorDNSError,
+    ClientConnectorError,
+    ClientError,
+    ClientPayloadError,
+    ClientResponse,
+    ClientResponseError,
+    ClientSSLError,
+    hdrs,
+)
+
+from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError, UpstreamDeniedError
+
+# Not implemented and HTTP version not supported: asking again changes nothing.
+_FINAL_SERVER_ERRORS = frozenset({501, 505})
+_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS = 408, 429
+_DELAY = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+
+class TransientError(UnavailableError):
+    """An outage that may be over soon: the same GET or HEAD may be sent again (RFC 9110, section 9.2.2)."""
+
+
+@contextmanager
+def network_errors(server: str) -> Iterator[None]:
+    """Turn what aiohttp raises into one line that names the server and has no URL, which may hold a signature."""
+    try:
+        yield
+    except (ClientConnectorCertificateError, ClientSSLError):
+        raise UnavailableError(f"{server} has a TLS certificate that is not trusted") from None
+    except ClientConnectorDNSError:
+        raise TransientError(f"{server} could not be found in the DNS") from None
+    except ClientConnectorError as err:
+        raise TransientError(f"{server} could not be reached: {err.strerror or 'no connection'}") from None
+    except TimeoutError:
+        raise TransientError(f"{server} did not answer in time") from None
+    except ClientPayloadError:
+        raise TransientError(f"{server} cut its answer short") from None
+    except ClientResponseError:
+        raise UnavailableError(f"{server} sent an answer that is not valid HTTP") from None
+    except (ClientError, OSError):
+        raise TransientError(f"{server} closed the connection") from None
+
+
+def status_error(server: str, status: int, headers: Mapping[str, str], what: str) -> RegistryError:
+    """Return the error that an answer's status stands for."""
+    if status in {404, 410}:
+        return NotFoundError(f"{server} has no {what}")
+    if status in {401, 403}:
+        return UpstreamDeniedError(f"{server} refuses us the {what} ({status})")
+    message = f"{server} answered {status} when asked for the {what}"
+    if status in {_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS} or (status >= 500 and status not in _FINAL_SERVER_ERRORS):  # noqa: PLR2004
+        return TransientError(message, retry_after(headers))
+    return UnavailableError(message)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a server asks us to wait (RFC 9110, section 10.2.3); a date counts from its own Date."""
+    text = headers.get(hdrs.RETRY_AFTER, "").strip()
+    if _DELAY.fullmatch(text):
+        return float(text)
+    try:
+        wait = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get(hdrs.DATE, ""))
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, wait.total_seconds())
+
+
+def check_identity(server: str, headers: Mapping[str, str]) -> None:
+    """Refuse an encoded body: its bytes would not be those that the digest names (RFC 9110, section 8.4)."""
+    if headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in {"", "identity"}:
+        raise UnavailableError(f"{server} encodes the content though it was asked not to")
+
+
+async def read_at_most(response: ClientResponse, limit: int) -> bytes:
+    """Return the body, or, where it is longer than `limit` bytes, more than `limit` bytes of it."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            break
+    return bytes(body)

@@ -1,0 +1,238 @@
+"""The registry client: what Sealgate reads from a registry, every answer bounded, and checked by its digest.
+
+Source: distribution-spec 1.1, Pull and Content Discovery.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from typing import Self, TypeVar
+
+from aiohttp import ClientResponse, hdrs
+from yarl import URL
+
+from proxy.oci.digest import Digest
+from proxy.oci.errors import CorruptError, MalformedError, NotFoundError, UnavailableError
+from proxy.oci.manifest import (
+    INDEX_TYPES,
+    MANIFEST_BYTES_MAX,
+    MANIFEST_TYPES,
+    OCI_INDEX,
+    SCHEMA1_TYPES,
+    Descriptor,
+    Manifest,
+)
+from proxy.oci.reference import Reference, Repository
+from proxy.upstream.auth import Authenticator
+from proxy.upstream.blobs import OK, PARTIAL, RANGE_NOT_SATISFIABLE, BlobStream, blob_stream
+from proxy.upstream.endpoint import Endpoint, Limits
+from proxy.upstream.listing import next_page, read_referrers, read_tags
+from proxy.upstream.observer import Observer
+from proxy.upstream.retry import Backoff
+from proxy.upstream.transport import Request, Transport, open_session
+
+T = TypeVar("T")
+
+# Asked with every manifest request, whatever the client sent: the digest must not depend on who asks. Schema 1 is in
+# it to be refused by name; a registry that has nothing else would answer 404.
+ACCEPT = ", ".join([*sorted(INDEX_TYPES), *sorted(MANIFEST_TYPES), *sorted(SCHEMA1_TYPES)])
+# Manifests, tokens and listings are short; they never wait for a connection that a blob holds.
+SHORT_CONNECTIONS_MAX = 64
+BLOB_CONNECTIONS_MAX = 512
+# One page of referrers or tags. Registries cut pages at 100 to 1000 entries, which is some 300 KiB of descriptors.
+LISTING_BYTES_MAX = 4 * 1024 * 1024
+# 20 pages of 100 hold twice as many referrers as cosign takes layers (1000); a flood of them must not hold a pull.
+REFERRER_PAGES_MAX = 20
+# What registries without the referrers API answer (go-containerregistry, pkg/v1/remote/referrers.go; and 405).
+_NO_REFERRERS_API = frozenset({400, 404, 405, 406})
+_METHOD_NOT_ALLOWED = 405
+_DIGEST_HEADER = "Docker-Content-Digest"
+
+
+class Upstream:
+    """One registry, with its connections and tokens: an async context manager, and a `formats.api.Source`.
+
+    All methods raise `proxy.oci.errors`. Time is limited by `Limits`, repetition by `Backoff`.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, backoff: Backoff, limits: Limits | None = None, observer: Observer | None = None
+    ) -> None:
+        self._endpoint = endpoint
+        self._name = endpoint.name
+        self._origin = URL(endpoint.url).origin()
+        self._backoff = backoff
+        self._limits = limits or Limits()
+        self._observer = observer or Observer()
+        self._stack = AsyncExitStack()
+        self._short: Transport
+        self._blobs: Transport
+
+    async def __aenter__(self) -> Self:
+        """Open the pools; raises MalformedError where the CA file cannot be used."""
+        limits = self._limits
+        short = open_session(self._endpoint, SHORT_CONNECTIONS_MAX, limits.connect, limits.read)
+        blobs = open_session(self._endpoint, BLOB_CONNECTIONS_MAX, limits.connect, limits.blob_stall)
+        for session in (short, blobs):
+            await self._stack.enter_async_context(session)
+        authenticator = Authenticator(self._endpoint, short, self._backoff.clock)
+        self._short = Transport(self._endpoint, short, authenticator, self._backoff, self._observer)
+        self._blobs = Transport(self._endpoint, blobs, authenticator, self._backoff, self._observer)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close all connections."""
+        await self._stack.aclose()
+
+    async def manifest(self, reference: Reference) -> Manifest:
+        """Return a manifest by digest, where the reference has one, else by tag.
+
+        CorruptError where the bytes lack that digest, or the one that the upstream's Docker-Content-Digest names.
+        """
+        with self._observed("manifest"):
+            request = self._manifest_request("GET", reference)
+            response, body = await self._fetch(request, MANIFEST_BYTES_MAX)
+            if len(body) > MANIFEST_BYTES_MAX:
+                raise MalformedError(f"the {request.what} is larger than {MANIFEST_BYTES_MAX} bytes")
+            named = response.headers.get(_DIGEST_HEADER)
+            if named is not None and not Digest.parse(named).matches(body):
+                raise CorruptError(f"{self._name} served a {request.what} that lacks the digest it is sent with")
+            return Manifest.parse(reference.digest or Digest.of(body), _media_type(response), body)
+
+    async def resolve(self, reference: Reference) -> Digest | None:
+        """Return what a HEAD says is the tag's digest now, None where it does not say: ask with `manifest` then.
+
+        Docker Hub does not count a HEAD as a pull. The digest is a claim, good to find out whether a remembered one is
+        still current and for nothing else.
+        """
+        with self._observed("resolve"):
+            request = self._manifest_request("HEAD", reference, frozenset({OK, _METHOD_NOT_ALLOWED}))
+            response, _ = await self._fetch(request, 0)
+            if response.status != OK or _media_type(response) not in INDEX_TYPES | MANIFEST_TYPES:
+                return None
+            try:
+                return Digest.parse(response.headers.get(_DIGEST_HEADER, ""))
+            except MalformedError:
+                return None
+
+    async def blob(self, repository: Repository, descriptor: Descriptor, limit: int) -> bytes:
+        """Return a whole blob, its size and digest checked; CorruptError where it is larger than `limit` bytes."""
+        with self._observed("blob"):
+            if descriptor.size > limit:
+                raise CorruptError(f"blob {descriptor.digest} has {descriptor.size} bytes, more than {limit}")
+            _, body = await self._fetch(self._blob_request("GET", repository, descriptor.digest), descriptor.size)
+            return descriptor.check(body)
+
+    async def head_blob(self, repository: Repository, digest: Digest) -> int:
+        """Return the size of a blob in bytes, as the upstream says it."""
+        with self._observed("head_blob"):
+            response, _ = await self._fetch(self._blob_request("HEAD", repository, digest), 0)
+            if response.content_length is None:
+                raise UnavailableError(f"{self._name} does not say how large blob {digest} is")
+            return response.content_length
+
+    @asynccontextmanager
+    async def open_blob(
+        self, repository: Repository, digest: Digest, *, range_header: str | None = None
+    ) -> AsyncIterator[BlobStream]:
+        """Open a blob, or the part of it that a Range header asks for; its digest is for the reader to check.
+
+        The reader sets the pace: at most about 2 MiB are read ahead of it.
+        """
+        with self._observed("blob"):
+            request = self._blob_request("GET", repository, digest, range_header)
+            seconds = self._limits.blob_open
+            response = await self._within(seconds, self._blobs.open(request, seconds))
+        async with response:
+            yield blob_stream(response, self._name)
+
+    async def referrers(self, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
+        """Return what the referrers API lists, all pages, unfiltered; NotFoundError where there is no such API.
+
+        More than REFERRER_PAGES_MAX pages raise UnavailableError: part of a list is not the list.
+        """
+        with self._observed("referrers"):
+            return await self._within(self._limits.total, self._referrers(repository, digest))
+
+    async def tags(
+        self, repository: Repository, n: int | None = None, last: str | None = None
+    ) -> tuple[list[str], str | None]:
+        """Return one page of at most `n` tags after `last`, and the `last` that asks for the next page, if any."""
+        with self._observed("tags"):
+            query = {name: str(value) for name, value in (("n", n), ("last", last)) if value is not None}
+            url = self._url(repository, "tags/list").with_query(query)
+            response, body = await self._fetch(
+                Request("GET", url, repository.path, f"list of tags of {repository.path}"), LISTING_BYTES_MAX
+            )
+            tags = read_tags(self._whole_listing(body))
+            following = next_page(response, self._name, self._origin)
+            # A registry may page by a token of its own; `last` is what the specification lets every client say.
+            return tags, (following.query.get("last") or tags[-1]) if following is not None and tags else None
+
+    async def _referrers(self, repository: Repository, digest: Digest) -> list[Descriptor]:
+        request = Request(
+            "GET",
+            self._url(repository, f"referrers/{digest}"),
+            repository.path,
+            f"list of referrers of {repository.path}@{digest}",
+            {hdrs.ACCEPT: OCI_INDEX},
+            _NO_REFERRERS_API | {OK},
+        )
+        found: list[Descriptor] = []
+        for _ in range(REFERRER_PAGES_MAX):
+            response, body = await self._short.fetch(request, LISTING_BYTES_MAX, self._limits.total)
+            if response.status != OK or _media_type(response) != OCI_INDEX:
+                raise NotFoundError(f"{self._name} has no referrers API")
+            found += read_referrers(self._whole_listing(body))
+            following = next_page(response, self._name, self._origin)
+            if following is None:
+                return found
+            request = Request("GET", following, repository.path, request.what, request.headers)
+        raise UnavailableError(f"{self._name} has more than {REFERRER_PAGES_MAX} pages in the {request.what}")
+
+    def _manifest_request(
+        self, method: str, reference: Reference, accepted: frozenset[int] = frozenset({OK})
+    ) -> Request:
+        path = reference.repository.path
+        name, what = (f"{reference.tag}", f"{path}:{reference.tag}")
+        if reference.digest is not None:
+            name, what = (f"{reference.digest}", f"{path}@{reference.digest}")
+        url = self._url(reference.repository, f"manifests/{name}")
+        return Request(method, url, path, f"manifest {what}", {hdrs.ACCEPT: ACCEPT}, accepted)
+
+    def _blob_request(
+        self, method: str, repository: Repository, digest: Digest, range_header: str | None = None
+    ) -> Request:
+        url = self._url(repository, f"blobs/{digest}")
+        what = f"blob {repository.path}@{digest}"
+        if range_header is None:
+            return Request(method, url, repository.path, what)
+        accepted = frozenset({OK, PARTIAL, RANGE_NOT_SATISFIABLE})
+        return Request(method, url, repository.path, what, {hdrs.RANGE: range_header}, accepted)
+
+    def _url(self, repository: Repository, below: str) -> URL:
+        # The parts were checked when they were parsed: nothing in them needs or may have percent-encoding.
+        return URL(f"{self._origin}/v2/{repository.path}/{below}", encoded=True)
+
+    async def _fetch(self, request: Request, limit: int) -> tuple[ClientResponse, bytes]:
+        return await self._within(self._limits.total, self._short.fetch(request, limit, self._limits.total))
+
+    async def _within(self, seconds: float, work: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(seconds):
+                return await work
+        except TimeoutError:
+            raise UnavailableError(f"{self._name} did not answer within {seconds:g} s") from None
+
+    def _whole_listing(self, body: bytes) -> bytes:
+        if len(body) > LISTING_BYTES_MAX:
+            raise UnavailableError(f"{self._name} sent a list longer than {LISTING_BYTES_MAX} bytes")
+        return body
+
+    def _observed(self, operation: str) -> AbstractContextManager[None]:
+        return self._observer.operation(self._name, operation, self._backoff.clock)
+
+
+def _media_type(response: ClientResponse) -> str:
+    """Return the Content-Type without its parameters, in lower case (RFC 9110, section 8.3.1)."""
+    return response.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()

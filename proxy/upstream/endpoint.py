@@ -1,0 +1,70 @@
+"""An upstream as it is configured: where it is, how it is trusted, what we may show it, how long we wait."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proxy.oci.errors import MalformedError
+from proxy.oci.reference import canonical_registry
+from proxy.upstream.origins import is_loopback, read_origin
+
+# The user name that Docker's credential helpers give with an identity (refresh) token (docker-credential-helpers).
+IDENTITY_TOKEN_USER = "<token>"  # noqa: S105 (a name, not a secret)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What we show to one registry and its token service, to nobody else.
+
+    With the user name `<token>` the password is an identity token (distribution, oauth.md).
+    """
+
+    username: str
+    password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what HTTP Basic cannot carry (RFC 7617, section 2)."""
+        if ":" in self.username or not (self.username + self.password).isprintable():
+            raise MalformedError("a user name must not have a colon, nor it or its password control characters")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One line of the closed table of upstreams.
+
+    `name` is the registry's canonical name (`docker.io`), `url` where it is asked (`https://registry-1.docker.io`).
+    `ca_file` (PEM) is trusted besides the system's roots, as Docker's `ca.crt` is. Plain http is for loopback, or with
+    `insecure_http`. `token_realms` and `redirect_hosts` are host names (or `host:port`) of token services and of
+    storage that the rules of `origins` would refuse. Raises MalformedError for a name or URL that does not fit.
+    """
+
+    name: str
+    url: str
+    ca_file: Path | None = None
+    credentials: Credentials | None = None
+    insecure_http: bool = False
+    token_realms: frozenset[str] = frozenset()
+    redirect_hosts: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Check once what everything below relies on."""
+        if canonical_registry(self.name) != self.name:
+            raise MalformedError(f"{self.name!r} is not the canonical name: write {canonical_registry(self.name)!r}")
+        origin = read_origin(self.url)
+        if origin.scheme == "http" and not (self.insecure_http or is_loopback(origin.host or "")):
+            raise MalformedError(f"{self.url} is plain http and not loopback: use https, or set insecure_http")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long we wait, in seconds.
+
+    A manifest request must be answered within 20 s (containerd and Docker 29 give up after 30 s and go round the
+    mirror), so everything that it waits for ends before: `total` has all attempts, tokens and redirects in it.
+    `blob_open` is the same for the head of a blob, `blob_stall` the longest silence in its body.
+    """
+
+    connect: float = 5.0
+    read: float = 10.0
+    total: float = 15.0
+    blob_open: float = 25.0
+    blob_stall: float = 60.0

@@ -1,0 +1,53 @@
+"""What is told about requests to registries, for metrics."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from proxy.oci.errors import CorruptError, MalformedError, NotFoundError, RegistryError, UpstreamDeniedError
+
+# Docker Hub: `ratelimit-remaining: 20;w=21600` (docs.docker.com, pulls).
+_RATE_LIMIT_REMAINING = "ratelimit-remaining"
+_OUTCOMES: Mapping[type[RegistryError], str] = {
+    NotFoundError: "not_found",
+    UpstreamDeniedError: "denied",
+    CorruptError: "corrupt",
+    MalformedError: "malformed",
+}
+
+
+def _nothing(*_: object) -> None:
+    """Observe nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Who is told what happened.
+
+    `on_request` gets registry, operation (manifest, resolve, blob, head_blob, referrers, tags), outcome (ok, not_found,
+    denied, corrupt, malformed, unavailable, cancelled) and the seconds to the whole answer, for a blob to its head.
+    `on_rate_limit` gets registry and the number of pulls that Docker Hub says are left.
+    """
+
+    on_request: Callable[[str, str, str, float], None] = _nothing
+    on_rate_limit: Callable[[str, int], None] = _nothing
+
+    @contextmanager
+    def operation(self, registry: str, operation: str, clock: Callable[[], float]) -> Iterator[None]:
+        """Report what is done inside, however it ends."""
+        started = clock()
+        outcome = "cancelled"
+        try:
+            yield
+            outcome = "ok"
+        except RegistryError as err:
+            outcome = _OUTCOMES.get(type(err), "unavailable")
+            raise
+        finally:
+            self.on_request(registry, operation, outcome, clock() - started)
+
+    def headers(self, registry: str, headers: Mapping[str, str]) -> None:
+        """Report what the headers of an answer say about a rate limit."""
+        remaining = headers.get(_RATE_LIMIT_REMAINING, "").partition(";")[0].strip()
+        if remaining.isascii() and remaining.isdecimal():
+            self.on_rate_limit(registry, int(remaining[:9]))

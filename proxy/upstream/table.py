@@ -1,0 +1,88 @@
+"""The closed table of upstreams: what is not in it is never dialled."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Self
+
+from proxy.oci.digest import Digest
+from proxy.oci.errors import UnknownUpstreamError
+from proxy.oci.manifest import Descriptor, Manifest
+from proxy.oci.reference import Reference, Repository
+from proxy.upstream.blobs import BlobStream
+from proxy.upstream.client import Upstream
+from proxy.upstream.endpoint import Endpoint, Limits
+from proxy.upstream.observer import Observer
+from proxy.upstream.retry import Backoff
+
+
+class Upstreams:
+    """All configured registries as one `formats.api.Source`: an async context manager that holds their connections.
+
+    Every method asks the registry that the repository names, and raises UnknownUpstreamError where it is not in the
+    table; otherwise it is what `Upstream` has under the same name.
+    """
+
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint],
+        backoff: Backoff,
+        limits: Limits | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self._table = {endpoint.name: Upstream(endpoint, backoff, limits, observer) for endpoint in endpoints}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Open all pools; nothing is dialled yet. Raises MalformedError where a CA file cannot be used."""
+        async with AsyncExitStack() as stack:
+            for upstream in self._table.values():
+                await stack.enter_async_context(upstream)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close all connections."""
+        await self._stack.aclose()
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The canonical names of the configured registries, in the order of the configuration."""
+        return tuple(self._table)
+
+    async def manifest(self, reference: Reference) -> Manifest:
+        """See `Upstream.manifest`."""
+        return await self._at(reference.repository).manifest(reference)
+
+    async def resolve(self, reference: Reference) -> Digest | None:
+        """See `Upstream.resolve`."""
+        return await self._at(reference.repository).resolve(reference)
+
+    async def blob(self, repository: Repository, descriptor: Descriptor, limit: int) -> bytes:
+        """See `Upstream.blob`."""
+        return await self._at(repository).blob(repository, descriptor, limit)
+
+    async def head_blob(self, repository: Repository, digest: Digest) -> int:
+        """See `Upstream.head_blob`."""
+        return await self._at(repository).head_blob(repository, digest)
+
+    def open_blob(
+        self, repository: Repository, digest: Digest, *, range_header: str | None = None
+    ) -> AbstractAsyncContextManager[BlobStream]:
+        """See `Upstream.open_blob`."""
+        return self._at(repository).open_blob(repository, digest, range_header=range_header)
+
+    async def referrers(self, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
+        """See `Upstream.referrers`."""
+        return await self._at(repository).referrers(repository, digest)
+
+    async def tags(
+        self, repository: Repository, n: int | None = None, last: str | None = None
+    ) -> tuple[list[str], str | None]:
+        """See `Upstream.tags`."""
+        return await self._at(repository).tags(repository, n, last)
+
+    def _at(self, repository: Repository) -> Upstream:
+        upstream = self._table.get(repository.registry)
+        if upstream is None:
+            raise UnknownUpstreamError(f"{repository.registry} is not one of the configured upstreams")
+        return upstream
