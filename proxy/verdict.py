@@ -1,6 +1,7 @@
 """What is decided about an image, and why: values, never exceptions.
 
-`Reason` is public: it is the label of a metric, a field of the audit log and of `--json`. Keep its members few and stable.
+`Reason` is public: it is the label of a metric, a field of the audit log and of `--json`. Keep its members few and
+stable.
 """
 
 from dataclasses import dataclass
@@ -44,7 +45,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What one signature proved. `signed_at` is set only where a trusted party proves it; `claims` are what was signed."""
+    """What one signature proved.
+
+    `signed_at` is set only where a trusted party proves it; `claims` are what was signed.
+    """
 
     format: str
     signer: str

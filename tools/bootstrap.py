@@ -1,8 +1,8 @@
-"""Make `.venv` with a pinned uv in it. Needs Python 3.11 and nothing else: no pip, no ensurepip (bare Debian has neither).
+"""Make `.venv` with a pinned uv in it. Needs Python 3.11 and no more: bare Debian has neither pip nor ensurepip.
 
     python3 tools/bootstrap.py .venv
 
-The wheel comes from the package index that pip would use (PIP_INDEX_URL) and counts only if its SHA-256 is the one below.
+The wheel comes from the package index that pip would use (PIP_INDEX_URL), and counts only if it has the SHA-256 below.
 """
 
 import hashlib
@@ -73,15 +73,13 @@ def uv_binary() -> bytes:
         )
     _, wheel = fetch(urllib.parse.urljoin(page, href[1]))
     if hashlib.sha256(wheel).hexdigest() != sha256:
-        sys.exit(
-            f"sealgate: error: {name} does not have the pinned SHA-256\nsealgate: hint: the download or the index is broken"
-        )
+        sys.exit(f"sealgate: error: {name} does not have the pinned SHA-256\nsealgate: hint: the download is broken")
     return zipfile.ZipFile(BytesIO(wheel)).read(f"uv-{UV}.data/scripts/uv")
 
 
 def main(folder: Path) -> None:
     """Make the environment and put uv in it."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (older ones do come here)
         sys.exit("sealgate: error: Python 3.11 or later is needed\nsealgate: hint: make PYTHON=/path/to/python3.11")
     venv.create(folder, symlinks=True)
     program = folder / "bin" / "uv"

@@ -1,4 +1,4 @@
-"""`/v2/<name>/blobs/<digest>`: streamed from the upstream, hashed on the way, never ended as complete if it is wrong."""
+"""`/v2/<name>/blobs/<digest>`: streamed from the upstream, hashed on the way, never ended as complete if wrong."""
 
 import asyncio
 import re
@@ -14,13 +14,14 @@ from proxy.oci.errors import CorruptError, RegistryError, UnavailableError
 from proxy.oci.manifest import Descriptor
 from proxy.oci.reference import Repository
 from proxy.oci.strict_json import loads_object
-from proxy.upstream.client import BlobStream, Upstreams
+from proxy.upstream.blobs import BlobStream
+from proxy.upstream.table import Upstreams
 
 # One range from a byte on (RFC 9110, 14.1.2): what clients resume with. Any other Range is ignored, as the RFC allows.
 _RANGE = re.compile(r"bytes=[0-9]{1,18}-[0-9]{0,18}", re.ASCII)
 # Below this a piece is hashed at once; above it in a thread beside its transfer (hashlib lets go of the GIL).
 _THREAD_BYTES = 64 * 1024
-# Until the upstream's headers; containerd 2.3 and BuildKit give up after 30 s. The upstream client bounds each later read.
+# Until the upstream's headers: containerd 2.3 and BuildKit give up after 30 s. Its later reads have their own limit.
 HEADER_SECONDS = 25.0
 # Image configs are some kilobytes; the largest published ones stay below 256 KiB.
 CONFIG_BYTES_MAX = 256 * 1024
@@ -47,11 +48,11 @@ class Observer(Protocol):
     """Who is told what went out, and what did not."""
 
     def sent(self, kind: str, size: int) -> None:
-        """Bytes of a body went out."""
+        """Take note that bytes of a body went out."""
         ...
 
     def cut(self, image: str, error: RegistryError) -> None:
-        """A transfer was broken off, because the upstream's bytes were wrong or ended early."""
+        """Take note of a transfer that was broken off: the upstream's bytes were wrong or ended early."""
         ...
 
 
@@ -94,6 +95,9 @@ def _begin(stream: BlobStream, grant: BlobGrant) -> tuple[web.StreamResponse, As
         response.headers["Content-Length"] = str(length)
         response.headers["Content-Range"] = stream.content_range or ""
         return response, _exactly(stream.chunks, length)
+    if stream.status == web.HTTPRequestRangeNotSatisfiable.status_code:
+        headers = {"Content-Range": f"bytes */{member.size}", "Content-Length": "0"}
+        return web.StreamResponse(status=stream.status, headers=headers), _exactly(stream.chunks, 0)
     if stream.size not in {None, member.size}:
         raise CorruptError(f"the upstream's blob is {stream.size} bytes long, the manifest says {member.size}")
     return response, _verified(_exactly(stream.chunks, member.size), member.digest)

@@ -1,6 +1,7 @@
 """The one place where what went wrong becomes an OCI error (distribution-spec, Error Codes)."""
 
 import json
+import re
 from dataclasses import dataclass
 
 from proxy.oci.errors import (
@@ -21,6 +22,7 @@ MESSAGE_MAX = 200
 # What stands in a status line, a Location and a JSON text alike without being escaped, cut or parsed as something else.
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;/@_-+=()[]'*<>!&|~")
 _IMAGE_MAX = 90
+_LONG_DIGEST = re.compile(r"(@sha(?:256|512):[0-9a-f]{12})[0-9a-f]+", re.ASCII)
 # Seconds after which an outage may be over, where the upstream did not say when.
 RETRY_AFTER = 5
 
@@ -29,8 +31,8 @@ RETRY_AFTER = 5
 class Refusal:
     """A no, in the terms of the specification.
 
-    `status` and `code` are what a client is told that has nowhere else to go; `message` is one safe ASCII line of at most
-    MESSAGE_MAX characters. `label` is what metrics count it under.
+    `status` and `code` are what a client is told that has nowhere else to go; `message` is one safe ASCII line of at
+    most MESSAGE_MAX characters. `label` is what metrics count it under.
     """
 
     status: int
@@ -47,7 +49,8 @@ def one_line(text: str, limit: int = MESSAGE_MAX) -> str:
 
 
 def short_image(image: str) -> str:
-    """Return an image's name, its end kept where it is long: the end tells images apart."""
+    """Return an image's name with 12 digits of its digest, and its end kept where it is long: it tells images apart."""
+    image = _LONG_DIGEST.sub(r"\1", image)
     return image if len(image) <= _IMAGE_MAX else "..." + image[3 - _IMAGE_MAX :]
 
 
@@ -89,6 +92,11 @@ def unknown_blob(image: str) -> Refusal:
     """Say that no accepted manifest of this repository names this blob."""
     words = "blob refused: no manifest that was let through names it; pull the image's manifest first"
     return Refusal(403, "DENIED", one_line(f"sealgate: {short_image(image)}: {words}"), "unknown_blob")
+
+
+def our_mistake() -> Refusal:
+    """Say that this program failed; what happened is for its log."""
+    return Refusal(500, "UNKNOWN", "sealgate: internal error, see the log of sealgate", "internal_error")
 
 
 def bad_request(error: MalformedError) -> Refusal:

@@ -12,7 +12,7 @@ from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, NotFoundError
 from proxy.oci.manifest import OCI_INDEX, Descriptor
 from proxy.oci.reference import Reference, Repository, check_tag
-from proxy.upstream.client import Upstreams
+from proxy.upstream.table import Upstreams
 
 # One page of tags, as large as Docker Hub's own.
 TAGS_PAGE_MAX = 1000

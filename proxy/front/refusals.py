@@ -1,26 +1,26 @@
 """How each client is told no, so that it stops.
 
-A registry mirror is advice to most clients: after an ordinary error (401, 403, 404, 429, 5xx, a cut connection) they pull
-the same image from the registry behind it, exit with 0 and say nothing. What stops them was measured, client by client and
-request by request (docs/bypass.md has the table and the command that makes it):
+A registry mirror is advice to most clients: after an ordinary error (401, 403, 404, 429, 5xx, a cut connection) they
+pull the same image from the registry behind it, exit with 0 and say nothing. What stops them was measured, client by
+client and request by request (docs/bypass.md has the table and the command that makes it):
 
-**containers/image** (podman, skopeo, buildah, CRI-O; told by its request header Docker-Distribution-API-Version) moves on
-after anything but a 200, and takes a 200 that it cannot parse as final. A tag: the message as text under the media type of a
-manifest list, which the parser quotes. A digest: a schema 1 manifest whose JWK names the message as its curve, which the
-digest computation quotes. A blob: the redirect below.
+**containers/image** (podman, skopeo, buildah, CRI-O; told by its request header Docker-Distribution-API-Version)
+moves on after anything but a 200, and takes a 200 that it cannot parse as final. A tag: the message as text under the
+media type of a manifest list, which the parser quotes. A digest: a schema 1 manifest whose JWK names the message as
+its curve, which the digest computation quotes. A blob: the redirect below.
 
-**containerd, BuildKit, Docker with the containerd store** (told by `?ns=`) begin with HEAD, and stop at a 3xx that is no
-redirect; of a 300 they show the reason phrase. A GET follows only a good HEAD, or is for a child or a blob; there a 200 whose
-body does not have the digest is final: they check it and keep nothing.
+**containerd, BuildKit, Docker with the containerd store** (told by `?ns=`) begin with HEAD, and stop at a 3xx that is
+no redirect; of a 300 they show the reason phrase. A GET follows only a good HEAD, or is for a child or a blob; there
+a 200 whose body does not have the digest is final: they check it and keep nothing.
 
-**Docker's classic store** (sends neither) begins with HEAD for a tag, and repeats one that brings no digest as GET. It moves on
-after every error but ESRCH, which it knows by the text "no such process"; a redirect to a scheme that does not exist becomes
-an error that quotes the address. For a layer the address must not even parse (a space and a colon before the first slash), and
-"no space left on device" keeps it from five tries. A config blob that fails makes it move on whatever the answer, so
-`front/blobs` lets small configs through: a config runs nothing.
+**Docker's classic store** (sends neither) begins with HEAD for a tag, and repeats one that brings no digest as GET.
+It moves on after every error but ESRCH, which it knows by the text "no such process"; a redirect to a scheme that
+does not exist becomes an error that quotes the address. For a layer the address must not even parse (a space and a
+colon before the first slash), and "no space left on device" keeps it from five tries. A config blob that fails makes
+it move on whatever the answer, so `front/blobs` lets small configs through: a config runs nothing.
 
-A client that was told this proxy's own name has nowhere else to go; it gets the plain form: the status, the message as the
-first OCI error, and as the reason phrase (all that containerd 1.6 and 1.7 show). HTTP/2 has no reason phrase.
+A client that was told this proxy's own name has nowhere else to go; it gets the plain form: the status, the message
+as the first OCI error, and as the reason phrase (all that containerd 1.6 and 1.7 show). HTTP/2 has no reason phrase.
 """
 
 import json

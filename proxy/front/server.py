@@ -20,11 +20,11 @@ from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, RegistryError, UnavailableError
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.model import Decision
-from proxy.upstream.client import Upstreams
+from proxy.upstream.table import Upstreams
 from proxy.verdict import Accepted
 
-# Docker's classic store gives up on /v2/ after 15 s, containerd 2.3 and BuildKit on any header after 30 s, and both then go
-# to the next registry (measured); so an answer is there before that, whatever the upstream does.
+# Docker's classic store gives up on /v2/ after 15 s, containerd 2.3 and BuildKit on any header after 30 s, and both then
+# go to the next registry (measured); so an answer is there before that, whatever the upstream does.
 MANIFEST_SECONDS = 18.0
 
 T = TypeVar("T")
@@ -34,29 +34,33 @@ class Observer(Protocol):
     """Who is told of requests: metrics and the audit log."""
 
     def begun(self) -> None:
-        """A request came in."""
+        """Take note that a request came in."""
         ...
 
     def answered(self, kind: str, method: str, status: int, seconds: float) -> None:
-        """Its answer's headers are out, or it broke off."""
+        """Take note of its answer; `seconds` are until it was complete or broke off."""
         ...
 
     def refused(
         self, request: web.BaseRequest, image: str, refusal: Refusal, form: str, decision: Decision | None
     ) -> None:
-        """A pull was refused in this form."""
+        """Take note that a pull was refused in this form."""
         ...
 
     def served_unverified(self, request: web.BaseRequest, image: str, decision: Decision) -> None:
-        """An image was served without being accepted: warn or audit mode, or an insecure setting."""
+        """Take note of an image that was served without being accepted: a mode, or an insecure setting."""
         ...
 
     def sent(self, kind: str, size: int) -> None:
-        """Bytes of a body went out."""
+        """Take note that bytes of a body went out."""
+        ...
+
+    def failed(self, path: str, error: Exception) -> None:
+        """Take note of a mistake in this program."""
         ...
 
     def cut(self, image: str, error: RegistryError) -> None:
-        """A transfer was broken off, because the upstream's bytes were wrong or ended early."""
+        """Take note of a transfer that was broken off: the upstream's bytes were wrong or ended early."""
         ...
 
 
@@ -117,9 +121,15 @@ class Front:
         try:
             return asked.kind, await self._serve(request, asked)
         except _Refused as no:
-            given = answer(asked, no.refusal, self._form)
-            self._observer.refused(request, no.image, no.refusal, given.form, no.decision)
-            return asked.kind, _response(given)
+            return asked.kind, self._refuse(request, asked, no)
+        except Exception as err:  # noqa: BLE001 (a mistake of ours must not send the client to another registry)
+            self._observer.failed(request.raw_path, err)
+            return asked.kind, self._refuse(request, asked, _Refused(errors.our_mistake(), asked.name))
+
+    def _refuse(self, request: web.BaseRequest, asked: Asked, no: _Refused) -> web.Response:
+        given = answer(asked, no.refusal, self._form)
+        self._observer.refused(request, no.image, no.refusal, given.form, no.decision)
+        return _response(given)
 
     async def _serve(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         match asked.kind:

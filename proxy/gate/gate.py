@@ -196,7 +196,7 @@ class Gate:
     # From bytes to a decision
 
     async def _decide(self, subject: Subject, client: str) -> Decision:
-        """A child of an index that is served needs no signature of its own; else it is judged by itself."""
+        """Judge by itself, unless it is a child of an index that is served: that needs no signature of its own."""
         known = self._known(subject)
         if known is not None and known.served:
             return known

@@ -43,6 +43,11 @@ class CosignKeySigner:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
+    def binds_tag(self) -> bool:
+        """Neither form of payload has a tag in it that cosign would check."""
+        return False
+
+    @property
     def discovery(self) -> CosignDiscovery:
         """Where cosign keeps signatures."""
         return CosignDiscovery(self.signature_repository)
