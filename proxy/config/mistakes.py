@@ -1,0 +1,116 @@
+"""What is wrong with a configuration: every mistake with its key path and a likely fix, all of them at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+EXAMPLE_HINT = "config.example.toml explains every key"
+_WANTED = {
+    "string_type": "a text in quotes",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "list_type": 'a list such as ["a", "b"]',
+    "dict_type": "a table",
+}
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake: the key path as it is written in TOML (empty for the file), what is wrong, a likely fix."""
+
+    where: str
+    what: str
+    hint: str = ""
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `mistakes` has every reason that was found, `hint` the likely fix."""
+
+    def __init__(self, file: Path, mistakes: Sequence[Mistake]) -> None:
+        self.file = file
+        self.mistakes = tuple(mistakes)
+        self.hint = (self.mistakes[0].hint if len(self.mistakes) == 1 else "") or EXAMPLE_HINT
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        if len(self.mistakes) == 1:
+            return f"{self.file}: {_line(self.mistakes[0])}"
+        lines = [f"{self.file}: {len(self.mistakes)} mistakes"]
+        for mistake in self.mistakes:
+            lines.append(f"  {_line(mistake)}")
+            lines += [f"      {line}" for line in mistake.hint.splitlines()]
+        return "\n".join(lines)
+
+
+def _line(mistake: Mistake) -> str:
+    return f"{mistake.where}: {mistake.what}" if mistake.where else mistake.what
+
+
+def did_you_mean(text: str, known: Iterable[str], what: str) -> str:
+    """Name the known word that is most like the text, or list them all."""
+    words = sorted(known)
+    near = get_close_matches(text, words, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"{what}: {', '.join(words) or 'none'}"
+
+
+def key_path(*parts: str | int) -> str:
+    """Write a key path as TOML does: `rules[0].images`, `upstreams."docker.io".url`."""
+    text = ""
+    for part in parts:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            bare = part.replace("_", "").replace("-", "").isalnum() and part.isascii()
+            text += ("." if text else "") + (part if bare else f'"{part}"')
+    return text
+
+
+def read_table(
+    model: type[M], table: Mapping[str, Any], where: Sequence[str | int], folder: Path, mistakes: list[Mistake]
+) -> M | None:
+    """Read one table into its model; None, and mistakes added, where it does not fit. `folder` is the file's."""
+    try:
+        return model.model_validate(table, context=folder)
+    except ValidationError as err:
+        # Without the input: a misplaced password must not end up in a log.
+        for one in err.errors(include_url=False, include_input=False):
+            value = table.get(str(one["loc"][0])) if one["loc"] else None
+            mistakes.append(
+                _mistake(model, where, one["type"], one["loc"], one["msg"], is_table=isinstance(value, dict))
+            )
+    return None
+
+
+def _mistake(  # noqa: PLR0913 (what pydantic tells of one error, and of which table)
+    model: type[BaseModel],
+    where: Sequence[str | int],
+    kind: str,
+    loc: tuple[str | int, ...],
+    message: str,
+    *,
+    is_table: bool,
+) -> Mistake:
+    path = key_path(*where, *loc)
+    if kind == "missing":
+        return Mistake(path, "is missing", EXAMPLE_HINT)
+    if kind == "extra_forbidden":
+        return Mistake(path, "there is no such key", _unknown_key_hint(model, where, str(loc[0]), is_table=is_table))
+    if kind in _WANTED:
+        return Mistake(path, f"should be {_WANTED[kind]}", EXAMPLE_HINT)
+    text = message.removeprefix("Value error, ").replace("Input should be", "should be")
+    what, _, hint = text.partition("; ")
+    return Mistake(path, what, hint)
+
+
+def _unknown_key_hint(model: type[BaseModel], where: Sequence[str | int], key: str, *, is_table: bool) -> str:
+    if is_table and len(where) > 1:
+        return f'a name with a dot needs quotes: [{where[0]}."{where[1]}.{key}"]'
+    if key == "password":
+        return "a password does not stand in the configuration: write password_file or password_env"
+    return did_you_mean(key, model.model_fields, "keys here")

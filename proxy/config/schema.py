@@ -1,0 +1,149 @@
+"""The keys of the configuration, table by table, with their defaults. config.example.toml explains each.
+
+A duration is a text of a number and a unit, `"90s"`, `"10m"`, `"24h"` or `"7d"`. A path is relative to the file.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo
+
+from proxy.front.refusals import Form
+from proxy.oci.reference import DOCKER_HUB, canonical_registry
+from proxy.policy.model import Mode, OnOutage
+
+PORT_MAX = 65535
+# More would outlast every rotation of keys; an image that runs longer is pulled again long before.
+DURATION_MAX = timedelta(days=30)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION = re.compile(r"([0-9]{1,7})([smhd])", re.ASCII)
+_ADDRESS = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:]+)\]|(?P<host>[^\s:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Say whether only this machine can connect."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _address(value: object) -> Address:
+    found = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
+    if found is None or int(found["port"]) > PORT_MAX:
+        raise ValueError('should be host and port; as in "127.0.0.1:5000" or "[::1]:5000"')
+    return Address(found["six"] or found["host"], int(found["port"]))
+
+
+def _duration(value: object) -> timedelta:
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError('should be a duration; as in "60s", "10m", "24h" or "7d", in quotes')
+    duration = timedelta(**{_UNITS[found[2]]: int(found[1])})
+    if not timedelta(seconds=1) <= duration <= DURATION_MAX:
+        raise ValueError(f"is out of range; durations go from 1s to {DURATION_MAX.days}d")
+    return duration
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("should be a path in quotes; it is relative to the configuration file")
+    return Path(info.context or "", value)
+
+
+def _registry(value: object) -> object:
+    return canonical_registry(value) if isinstance(value, str) else value
+
+
+Listen = Annotated[Address, PlainValidator(_address)]
+Duration = Annotated[timedelta, PlainValidator(_duration)]
+RelativePath = Annotated[Path, PlainValidator(_path)]
+Registry = Annotated[str, BeforeValidator(_registry)]
+
+
+class Table(BaseModel):
+    """A table of the file: unknown keys are refused, and nothing is converted that was not written so."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class File(Table):
+    """The tables. Each is read by itself, so that a mistake in one does not hide those in others."""
+
+    server: dict[str, Any] = Field(default_factory=dict)
+    upstreams: dict[str, dict[str, Any]] = {DOCKER_HUB: {}}
+    signers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    rules: list[dict[str, Any]] = Field(default_factory=list)
+    lifetimes: dict[str, Any] = Field(default_factory=dict)
+    limits: dict[str, Any] = Field(default_factory=dict)
+
+
+class Server(Table):
+    """[server]: where clients and operators connect, and how they are told no."""
+
+    listen: Listen = Address("127.0.0.1", 5000)
+    admin_listen: Listen = Address("127.0.0.1", 5001)
+    state_dir: RelativePath = Path("/var/lib/sealgate")
+    refusal: Annotated[Form, Field(strict=False)] = Form.HOLD
+    default_upstream: Registry = DOCKER_HUB
+    tls_certificate: RelativePath | None = None
+    tls_key: RelativePath | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Upstream(Table):
+    """[upstreams."NAME"]: a registry, by the name that stands in image names."""
+
+    url: str | None = None
+    ca_file: RelativePath | None = None
+    username: str | None = None
+    password_file: RelativePath | None = None
+    password_env: str | None = None
+    insecure_http: bool = False
+    token_realms: list[str] = Field(default_factory=list)
+    redirect_hosts: list[str] = Field(default_factory=list)
+
+
+class RuleTable(Table):
+    """[[rules]]: what images of some names need."""
+
+    name: str
+    images: list[str]
+    require: str
+    mode: Annotated[Mode, Field(strict=False)] = Mode.ENFORCE
+    on_outage: Annotated[OnOutage, Field(strict=False)] = OnOutage.REFUSE
+
+
+class LifetimeTable(Table):
+    """[lifetimes]: how long what was found out holds."""
+
+    tag: Duration = timedelta(seconds=60)
+    accepted: Duration = timedelta(hours=24)
+    refused: Duration = timedelta(seconds=60)
+
+
+class Limits(Table):
+    """[limits]: what one verification may take.
+
+    12 s leave room for the image's own manifest within the 20 s that clients wait. Sixteen at once hold some hundred
+    megabytes at the very most, with sixteen images of the largest signatures that are read.
+    """
+
+    verification_time: Duration = timedelta(seconds=12)
+    verifications_at_once: Annotated[int, Field(ge=1, le=1000)] = 16
