@@ -32,7 +32,7 @@ unit: setup ## the tests that need nothing but Python
 	$(BIN)/coverage report --fail-under=95 > /dev/null
 
 e2e: setup ## real clients and a real registry, isolated, on loopback
-	$(BIN)/python -m tests.e2e $(ARGS)
+	$(BIN)/python -m pytest -m e2e tests/e2e $(ARGS)
 
 check: setup ## format, lint, types, walls between the rooms
 	$(BIN)/ruff format --check

@@ -1,0 +1,115 @@
+"""What the product is for: a verified image arrives, a refused one does not, whatever the client tries."""
+
+import re
+
+import pytest
+from e2e import content
+from e2e.clients import CLIENTS, Client, dockerd
+from e2e.lab import DEAD, Outcome
+from e2e.stage import Stage
+
+BY = ["by_tag", "by_digest"]
+REFUSED = {
+    "unsigned": "not signed",
+    "unsigned-multi": "not signed",
+    "stranger": "signed, but by nobody this rule trusts",
+}
+_ID = re.compile(r"\(id [0-9a-z]{6,}\)")
+_each_client = pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+_each_way = pytest.mark.parametrize("by", BY)
+
+
+@_each_client
+@_each_way
+@pytest.mark.parametrize("name", ["signed", "multi"])
+def test_verified_image_arrives(the_stage: Stage, sealgate: str, client: Client, name: str, by: str) -> None:
+    image = the_stage.images[name]
+    record = the_stage.lab.pull(client, sealgate, image, getattr(image, by))
+    assert record.outcome is Outcome.OK, str(record)
+    assert record.pull.code == 0, str(record)
+
+
+@_each_client
+@_each_way
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_image_is_held(the_stage: Stage, sealgate: str, client: Client, name: str, by: str) -> None:
+    image = the_stage.images[name]
+    record = the_stage.lab.pull(client, sealgate, image, getattr(image, by))
+    assert record.outcome is Outcome.HELD, str(record)
+    assert REFUSED[name] in record.pull.output, str(record)
+    assert _ID.search(record.pull.output), str(record)
+
+
+@_each_client
+@_each_way
+def test_what_cannot_be_verified_now_is_held(the_stage: Stage, blind: str, client: Client, by: str) -> None:
+    image = the_stage.images["signed"]
+    record = the_stage.lab.pull(client, blind, image, getattr(image, by))
+    assert record.outcome is Outcome.HELD, str(record)
+    assert "could not be verified now" in record.pull.output, str(record)
+
+
+@_each_way
+def test_docker_is_denied_a_refused_image_by_its_explicit_name(the_stage: Stage, sealgate: str, by: str) -> None:
+    image = the_stage.images["unsigned"]
+    name = f"{sealgate.removeprefix('http://')}/{getattr(image, by)}"
+    with the_stage.lab.box() as box, dockerd(box, sealgate) as docker:
+        pulled = docker("pull", name)
+    assert pulled.code, pulled.output
+    assert "denied" in pulled.output
+    assert "not signed" in pulled.output
+
+
+def test_docker_that_kept_the_manifest_does_not_get_the_layers(the_stage: Stage, sealgate: str) -> None:
+    """After `docker rmi` the classic store asks for blobs only."""
+    image, lab = the_stage.images["unsigned"], the_stage.lab
+    with lab.box() as box:
+        with dockerd(box, DEAD) as docker:  # got past a mirror that was away
+            assert docker("pull", image.by_digest).code == 0
+            assert docker("rmi", image.by_digest).code == 0
+        lab.hub.settle()
+        with dockerd(box, sealgate) as docker:
+            pulled = docker("pull", image.by_digest)
+    assert lab.hub.settle() == [], pulled.output
+    assert pulled.code, pulled.output
+    assert "sealgate" in pulled.output
+
+
+def test_docker_gets_the_layers_of_a_verified_image_of_which_it_kept_the_manifest(
+    the_stage: Stage, sealgate: str
+) -> None:
+    image, lab = the_stage.images["signed"], the_stage.lab
+    lab.hub.settle()
+    with lab.box() as box, dockerd(box, sealgate) as docker:
+        assert docker("pull", image.by_digest).code == 0
+        assert docker("rmi", image.by_digest).code == 0
+        pulled = docker("pull", image.by_digest)
+    assert pulled.code == 0, pulled.output
+    assert lab.hub.settle() == [], pulled.output
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["mirror", "sealed"])
+def test_skopeo_inspects_a_verified_image(the_stage: Stage, sealgate: str, sealed: bool) -> None:  # noqa: FBT001 (a table)
+    image, lab = the_stage.images["signed"], the_stage.lab
+    (client,) = (client for client in CLIENTS if client.name.startswith("skopeo") and client.sealed is sealed)
+    lab.hub.settle()
+    with lab.box() as box:
+        client.configure(box, sealgate)
+        seen = box.run("skopeo", "inspect", "--no-tags", f"docker://{image.by_tag}")
+    assert seen.code == 0, seen.output
+    assert str(image.image.digest) in seen.output
+    assert lab.hub.settle() == []
+
+
+@pytest.mark.parametrize("name", ["signed", "multi"])
+def test_signatures_can_be_read(the_stage: Stage, sealgate: str, name: str) -> None:
+    """So that cosign and others work behind Sealgate; their blobs too."""
+    signature, image = the_stage.signatures[name], the_stage.images[name]
+    base = f"{sealgate}/v2/{image.repository}"
+    with the_stage.lab.box() as box:
+        box.write("/etc/containers/policy.json", '{"default": [{"type": "insecureAcceptAnything"}]}')
+        reference = f"{sealgate.removeprefix('http://')}/docker.io/{image.repository}@{signature.digest}"
+        raw = box.run("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{reference}")
+    assert raw.output.encode() == signature.manifest_body
+    for digest, body in signature.blobs.items():
+        assert content.get(f"{base}/blobs/{digest}") == body
