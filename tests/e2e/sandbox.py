@@ -36,8 +36,8 @@ _READY_SECONDS = 30
 _UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
 _HIDE = """\
 set -e
-mount --bind "$E2E_ETC" /etc
-for folder in /run /var/lib /var/log; do mount -t tmpfs -o mode=755 e2e "$folder"; done
+mount -n --bind "$E2E_ETC" /etc
+for folder in /run /var/lib /var/log; do mount -n -t tmpfs -o mode=755 e2e "$folder"; done
 exec "$@"
 """
 # Hidden from the clients, so what they need must not lie there.
@@ -65,7 +65,7 @@ def own_network() -> Iterator[None]:
 def check_namespaces() -> None:
     """Raise MissingError where mount and process namespaces cannot be made."""
     trial = subprocess.run(  # noqa: S603 (as the clients will be run)
-        [*_UNSHARE, "mount", "-t", "tmpfs", "e2e", "/run"], capture_output=True, text=True, check=False
+        [*_UNSHARE, "mount", "-n", "-t", "tmpfs", "e2e", "/run"], capture_output=True, text=True, check=False
     )
     if trial.returncode:
         raise MissingError(f"no namespaces without root or CAP_SYS_ADMIN ({trial.stderr.strip()})")
