@@ -1,0 +1,226 @@
+"""Every mistake: where it is, what it is, and the likely fix."""
+
+import pytest
+from support.config import CATCH_ALL, RULE, SIGNER, mistakes, write
+
+from proxy.config import ConfigError, load
+from proxy.config.load import CONFIG_BYTES_MAX
+
+OTHER = SIGNER.replace("signers.release", "signers.other")
+HUB = '[upstreams."docker.io"]\n'
+X = '[signers.x]\ntype = "cosign-key"\n'
+PRIVATE = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----"
+
+
+def rule(**changes):
+    keys = {"name": '"app"', "images": '["org/app"]', "require": '"release"', **changes}
+    return "[[rules]]\n" + "\n".join(f"{key} = {value}" for key, value in keys.items() if value)
+
+
+def with_rule(**changes):
+    return SIGNER + rule(**changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[sever]", "sever: there is no such key (did you mean 'server'?)"),
+        ("[[rule]]", "rule: there is no such key (did you mean 'rules'?)"),
+        ("server = 1", "server: should be a table"),
+        ("rules = 1", "rules: should be a list"),
+        ("[upstreams]\nx = 1", "upstreams.x: should be a table"),
+        ("[server]\nlisten_on = 1", "server.listen_on: there is no such key (did you mean 'listen'?)"),
+        ("[server]\nzzz = 1", "server.zzz: there is no such key (keys here: admin_listen, "),
+        ("[server]\nlisten = 5000", "server.listen: should be host and port (as in"),
+        ('[server]\nlisten = ":5000"', "server.listen: should be host and port"),
+        ('[server]\nlisten = "::1:5000"', "server.listen: should be host and port"),
+        ('[server]\nlisten = "a:70000"', "server.listen: should be host and port"),
+        ('[server]\nadmin_listen = "127.0.0.1:5000"', "server.admin_listen: is the same as listen"),
+        ('[server]\nstate_dir = ""', "server.state_dir: should be a path"),
+        ('[server]\nrefusal = "soft"', "server.refusal: should be 'hold' or 'plain'"),
+        ('[server]\nlog_level = "all"', "server.log_level: should be 'debug', 'info', 'warning' or 'error'"),
+        ("[server]\ndefault_upstream = 5", "server.default_upstream: should be a text in quotes"),
+        ('[server]\ndefault_upstream = "a b"', "server.default_upstream: registry name 'a b' is not a host name"),
+        ('[server]\ndefault_upstream = "docker.com"', "among the upstreams (did you mean 'docker.io'?)"),
+        ('[server]\ntls_key = "a"', "server.tls_certificate: and tls_key go together"),
+        ('[server]\ntls_key = "a"\ntls_certificate = "b"', "/b: no such file or directory"),
+        (
+            '[server]\ntls_key = "other"\ntls_certificate = "other"',
+            "are not a certificate in PEM and its",
+        ),
+        ("[upstreams.ghcr.io]", '(a name with a dot needs quotes: [upstreams."ghcr.io"])'),
+        (HUB + 'password = "hunter2"', "(a password does not stand in the configuration:"),
+        ('[upstreams."index.docker.io"]', "is not the canonical name: write 'docker.io'"),
+        ('[upstreams."a_b"]', "upstreams.a_b: registry name 'a_b' is not a host name"),
+        (
+            HUB + 'url = "http://hub.example.com"',
+            "is plain http and not loopback: use https, or set",
+        ),
+        (HUB + 'url = "ftp://x"', "is not an http or https URL"),
+        (HUB + 'insecure_http = "yes"', '"docker.io".insecure_http: should be true or false'),
+        (HUB + 'token_realms = "a"', '"docker.io".token_realms: should be a list'),
+        (HUB + "token_realms = [1]", '"docker.io".token_realms[0]: should be a text'),
+        (HUB + 'ca_file = "missing"', "/missing: no such file or directory"),
+        (HUB + 'ca_file = "other"', "/other: has no certificate in PEM"),
+        (HUB + 'username = "a"', "username needs either password_file or password_env"),
+        (HUB + 'password_env = "A"', "username needs either password_file or password_env"),
+        (
+            HUB + 'username = "a"\npassword_env = "NOT_SET"',
+            "the password in NOT_SET is empty or not",
+        ),
+        (HUB + 'username = "a"\npassword_file = "empty"', "/empty is empty or not there"),
+        (HUB + 'username = "a"\npassword_file = "latin"', "/latin: is not UTF-8"),
+        (HUB + 'username = "a"\npassword_file = "missing"', "/missing: no such file"),
+        (HUB + 'username = "a:b"\npassword_file = "other"', "must not have a colon"),
+        ("[signers.x]", "signers.x.type: is missing (kinds: cosign-key)"),
+        ('[signers.x]\ntype = "cosign-kye"', "'cosign-kye' is no kind of signer (did you mean 'cosign-key'?)"),
+        ("[signers.x]\ntype = 5", "signers.x.type: 5 is no kind of signer"),
+        ('[signers.x]\ntype = "cosign-key"', "signers.x: needs either key_file or key (cosign public-key"),
+        (X + 'key = "a"\nkey_file = "b"', "signers.x: needs either key_file or key"),
+        (
+            X + 'key_fil = "b"',
+            "x.key_fil: there is no such key (did you mean 'key_file",
+        ),
+        (X + 'key_file = "missing"', "/missing: no such file or directory"),
+        (X + 'key_file = "."', "is a directory"),
+        (X + 'key_file = "long"', "/long: longer than 16384 bytes"),
+        (X + 'key_file = "other"', "/other: one PEM block of a public key is wanted"),
+        (X + 'key = "other"', "signers.x: key: one PEM block"),
+        (X + f'key = """{PRIVATE}"""', "this is a private key: keep it secret"),
+        (SIGNER + "annotations = { a = 1 }", "signers.release.annotations.a: should be a text"),
+        (SIGNER + 'signature_repository = "a b"', "signers.release: repository name"),
+        (SIGNER + 'signature_repository = "ghcr.io/a"', '.io is not among the upstreams (add [upstreams."ghcr.io"])'),
+        (SIGNER.replace("release", "Release"), "signers.Release: 'Release' is no name"),
+        (SIGNER.replace("release", "of"), "signers.of: 'of' is a word of the policy language"),
+        (with_rule(name=None), "rules[0].name: is missing"),
+        (with_rule(name='"A b"'), "rules[0].name (rule \"A b\"): 'A b' is no name for a rule"),
+        (with_rule(name='"none"'), "'none' is no name for a rule"),
+        (with_rule(name='"rest"'), 'rules[1].name (rule "rest"): another rule has this name (give each'),
+        (with_rule(image='"a"'), "rules[0].image: there is no such key (did you mean 'images'?)"),
+        (with_rule(images="[]"), 'rules[0].images (rule "app"): is empty, so that the rule never matches'),
+        (with_rule(images='"a"'), 'rules[0].images: should be a list such as ["a", "b"]'),
+        (with_rule(images='["a:1"]'), "rules[0].images[0] (rule \"app\"): pattern 'a:1' has a tag or a digest"),
+        (
+            with_rule(images='["a", "docker.io/library/a"]'),
+            "is the same pattern (docker.io/library/a) as",
+        ),
+        (
+            with_rule(images='["**"]'),
+            "(rule \"rest\"): '**' is the same pattern (**) as one of rule 'app'",
+        ),
+        (
+            with_rule(require='" "'),
+            "rules[0].require (rule \"app\"): is empty (name a signer (release), or write 'refuse')",
+        ),
+        (with_rule(require='"release and"'), "column 12: expected the name of a signer"),
+        (with_rule(require='"relase"'), "signer 'relase' is not defined (did you mean 'release'?)"),
+        (
+            with_rule(require='"x and release"'),
+            "signer 'x' is not defined (there are: insecure_allow_",
+        ),
+        (OTHER + with_rule(require='"1 of (release, other)"'), "signers 'other' and 'release' have the same key"),
+        (with_rule(mode='"enforced"'), "rules[0].mode: should be 'enforce', 'warn' or 'audit'"),
+        (with_rule(on_outage='"allow"'), "rules[0].on_outage: should be 'refuse' or 'insecure_allow'"),
+        ("[lifetimes]\ntag = 60", "lifetimes.tag: should be a duration (as in"),
+        ('[lifetimes]\ntag = "60"', "lifetimes.tag: should be a duration"),
+        ('[lifetimes]\ntag = "1h30m"', "lifetimes.tag: should be a duration"),
+        ('[lifetimes]\ntag = "0s"', "lifetimes.tag: is out of range (durations go from 1s to 30d)"),
+        ('[lifetimes]\ntag = "31d"', "lifetimes.tag: is out of range"),
+        ("[limits]\nverifications_at_once = 0", "limits.verifications_at_once: should be greater than or equal to 1"),
+        ("[limits]\nverifications_at_once = true", "limits.verifications_at_once: should be a whole number"),
+    ],
+)
+def test_says_where_what_and_how_to_mend_it(tmp_path, text, found):
+    (tmp_path / "other").write_text("something else")
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "latin").write_bytes(b"\xe4")
+    (tmp_path / "long").write_text("x" * 20000)
+    said = mistakes(tmp_path, text, CATCH_ALL) if "rules" not in text or "[[" in text else mistakes(tmp_path, text)
+    assert any(found in one for one in said), said
+    assert "hunter2" not in str(said)
+    assert "c2VjcmV0" not in str(said)
+
+
+@pytest.mark.parametrize("parts", [[], [SIGNER, RULE], ['[[rules]]\nname = "a"\nimages = ["*"]\nrequire = "refuse"']])
+def test_a_rule_for_everything_is_mandatory(tmp_path, parts):
+    said = mistakes(tmp_path, *parts)[-1]
+    assert said.startswith("rules: no rule matches everything ('**') (add a rule for all other images:\n[[rules]]\n")
+    added = said.partition("images:\n")[2].removesuffix(")")
+    assert not any("no rule matches everything" in one for one in mistakes(tmp_path, *parts, added))
+
+
+def test_all_mistakes_at_once(tmp_path):
+    said = mistakes(
+        tmp_path,
+        '[server]\nlisten = 1\n[upstreams."docker.io"]\nurl = "x"\n[lifetimes]\ntag = 1\n[limits]\nx = 1',
+        '[signers.x]\ntype = "y"',
+        rule(require='"x or y"'),
+        rule(mode="1"),
+        CATCH_ALL,
+    )
+    places = [one.partition(":")[0] for one in said]
+    assert places == [
+        "server.listen",
+        'upstreams."docker.io"',
+        "signers.x.type",
+        'rules[0].require (rule "app")',
+        "rules[1].mode",
+        "lifetimes.tag",
+        "limits.x",
+    ]
+
+
+def test_a_wrong_rule_is_not_also_blamed_for_a_missing_one(tmp_path):
+    assert len(mistakes(tmp_path, CATCH_ALL + 'mode = "x"')) == 1
+
+
+def test_a_wrong_signer_is_not_also_undefined(tmp_path):
+    said = mistakes(tmp_path, X, rule(require='"x"'), CATCH_ALL)
+    assert [one.partition(":")[0] for one in said] == ["signers.x"]
+
+
+def test_one_mistake_is_one_line_and_a_hint(tmp_path):
+    path = write(tmp_path, "[sever]", CATCH_ALL)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path}: sever: there is no such key"
+    assert caught.value.hint == "did you mean 'server'?"
+
+
+def test_several_mistakes_are_a_list_with_their_hints(tmp_path):
+    path = write(tmp_path, "[sever]\n[limit]", CATCH_ALL)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(caught.value).splitlines() == [
+        f"{path}: 2 mistakes",
+        "  sever: there is no such key",
+        "      did you mean 'server'?",
+        "  limit: there is no such key",
+        "      did you mean 'limits'?",
+    ]
+    assert caught.value.hint == "config.example.toml explains every key"
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"a = ", "is not TOML: Invalid value"),
+        (b"[server]\nlisten = 127.0.0.1:5000", "is not TOML: .*line 2, column"),
+        (b"a = 1\na = 2", "is not TOML: Cannot overwrite a value"),
+        (b"# \xff", r"is not UTF-8 \(byte 2\)"),
+        (b"a = " + b"[" * 100_000, "is not TOML"),
+        (b"#" * (CONFIG_BYTES_MAX + 1), "longer than"),
+    ],
+)
+def test_what_is_not_toml(tmp_path, content, found):
+    path = tmp_path / "config.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=found) as caught:
+        load(path)
+    assert caught.value.file == path
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match=r"gone\.toml: no such file") as caught:
+        load(tmp_path / "gone.toml")
+    assert "--config" in caught.value.hint
