@@ -10,7 +10,7 @@ from cachetools import LRUCache
 
 from proxy.formats.api import Source
 from proxy.gate.flight import SingleFlight
-from proxy.gate.judge import Examination, Judge
+from proxy.gate.judge import Judge
 from proxy.oci.artifacts import is_signature_artifact
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, RegistryError
@@ -145,13 +145,6 @@ class Gate:
         if grant is not None:
             self._grants[repository, digest] = grant
         return grant
-
-    async def examine(self, reference: Reference) -> tuple[Manifest, Examination]:
-        """Judge without remembering anything: the dry run. Raises as `pull` does."""
-        manifest = await self._registry.manifest(reference)
-        rule = self._rules.match(reference.repository)
-        subject = Subject(reference.repository, manifest.digest, reference.tag)
-        return manifest, await self._judge.examine(rule, subject)
 
     # From a reference to bytes
 

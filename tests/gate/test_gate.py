@@ -20,7 +20,7 @@ from proxy.policy.model import InsecureAllowUnverified, Mode, OnOutage, Rule
 from proxy.policy.rules import Rules
 from proxy.stores.grants import MemoryMemberships
 from proxy.stores.verdicts import MemoryVerdicts
-from proxy.verdict import Accepted, InsecureUnverified, Reason, Refused, Undetermined
+from proxy.verdict import Accepted, InsecureUnverified, Reason, Refused, Subject, Undetermined
 
 APP = Repository.of("docker.io", "team/app")
 OTHER = Repository.of("docker.io", "other/app")
@@ -450,22 +450,20 @@ async def test_an_artefact_that_names_a_layer_does_not_take_it_from_its_image():
     assert grant.served
 
 
-# The dry run
+# The judge
 
 
-async def test_a_dry_run_shows_every_candidate_and_remembers_nothing():
+async def test_an_examination_shows_every_candidate():
     it = bench()
     digest = it.registry.add(APP, image_body("good"), "v1")
     it.notebook.signed[digest] = ("stranger", "release")
-    async with it.gate() as gate:
-        manifest, examination = await gate.examine(by_tag())
-    assert manifest.digest == digest
+    judge = Judge(it.registry, it.clock, Lifetimes(), seconds=5, at_once=1)
+    examination = await judge.examine(it.rules.match(APP), Subject(APP, digest))
     assert [(one.signer, one.signature.location) for one in examination.candidates] == [
         ("release", "stranger"),
         ("release", "release"),
     ]
     assert isinstance(examination.verdict, Accepted)
-    assert it.watcher.judged_ == []
 
 
 async def test_what_is_not_there_is_not_found():

@@ -1,0 +1,216 @@
+"""The composition root: one clock, one TaskGroup, and every part put together from the settings."""
+
+import asyncio
+import secrets
+import signal
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from proxy import __version__
+from proxy.config import Settings
+from proxy.config.schema import Address
+from proxy.front.admin import Admin
+from proxy.front.routes import Namespaces
+from proxy.front.server import Front
+from proxy.front.warm import Warm
+from proxy.gate import Examination, Gate, Judge, Memory
+from proxy.oci.reference import Reference
+from proxy.ops import log
+from proxy.ops.audit import Audit
+from proxy.ops.metrics import Metrics
+from proxy.ops.observer import Observer
+from proxy.ops.status import Tally, render_status
+from proxy.stores.database import Database, open_database
+from proxy.stores.grants import SqliteMemberships
+from proxy.stores.verdicts import SqliteVerdicts
+from proxy.upstream.observer import Observer as UpstreamObserver
+from proxy.upstream.retry import Backoff
+from proxy.upstream.table import Upstreams
+from proxy.verdict import Subject
+
+# Google's registry redirects with 16 KiB of query; a client's own token may be as long (measured: aiohttp's 8190 fails).
+HEADER_BYTES_MAX = 32 * 1024
+# How long transfers under way may go on after SIGTERM: below the 30 s that Kubernetes waits before it kills.
+SHUTDOWN_SECONDS = 20.0
+LAG_INTERVAL_SECONDS = 0.5
+DATABASE = "sealgate.sqlite3"
+
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def clock() -> datetime:
+    """Return the time, with its zone. The only clock: everything else is given this one."""
+    return datetime.now(UTC)  # noqa: TID251 (here it is)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running Sealgate listens, as URLs."""
+
+    registry: str
+    admin: str
+
+
+class _Stop(Exception):  # noqa: N818 (no error: the way a TaskGroup is told that its work is over)
+    pass
+
+
+@asynccontextmanager
+async def _task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """A TaskGroup whose tasks are cancelled when the body ends."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+            raise _Stop
+    except* _Stop:
+        pass
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Addresses]:
+    """Run Sealgate while the context lasts; it is ready when it is entered.
+
+    Raises StoreError where the state cannot be used, OSError where an address is taken or the state_dir is not
+    writable, MalformedError where a CA file cannot be read.
+    """
+    async with AsyncExitStack() as stack:
+        observer, metrics, tally = _observers(settings, stack)
+        database = open_database(_state_dir(settings.server.state_dir) / DATABASE, observer.store_fault)
+        stack.callback(database.close)
+        seen = UpstreamObserver(observer.upstream_request, observer.rate_limit)
+        upstreams = await stack.enter_async_context(
+            Upstreams(settings.upstreams.values(), Backoff(time.monotonic), observer=seen)
+        )
+        tasks = await stack.enter_async_context(_task_group())
+        front = Front(
+            gate=_gate(settings, upstreams, database, observer, tasks),
+            upstreams=upstreams,
+            namespaces=Namespaces(frozenset(settings.upstreams), settings.server.default_upstream),
+            form=settings.server.refusal,
+            warm=Warm(clock),
+            observer=observer,
+            monotonic=time.monotonic,
+        )
+        admin = Admin(metrics=metrics.render, status=lambda: render_status(tally.snapshot(clock())), ready=lambda: None)
+        tasks.create_task(_watch_loop(metrics))
+        tls = _tls(settings)
+        registry_url = await _listen(stack, front.handle, settings.server.listen, tls)
+        admin_url = await _listen(stack, admin.handle, settings.server.admin_listen, None)
+        yield Addresses(registry_url, admin_url)
+
+
+async def serve(settings: Settings, *, ready: Callable[[Addresses], None] | None = None) -> None:
+    """Run until SIGTERM or SIGINT, or until cancelled. Raises as `running` does."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    log.configure(settings.server.log_level)
+    logger = structlog.get_logger("proxy.app")
+    for relaxation in settings.relaxations:
+        logger.warning("insecure setting", setting=relaxation)
+    for warning in settings.warnings:
+        logger.warning("configuration", warning=warning)
+    async with running(settings) as addresses:
+        logger.info("ready", version=__version__, registry=addresses.registry, admin=addresses.admin)
+        if ready is not None:
+            ready(addresses)
+        await stop.wait()
+        logger.info("stopping", seconds=SHUTDOWN_SECONDS)
+
+
+async def verify(settings: Settings, reference: Reference) -> Examination:
+    """Judge an image as a pull would, without listening, remembering or telling anybody.
+
+    Raises oci.errors as `Gate.pull` does.
+    """
+    async with Upstreams(settings.upstreams.values(), Backoff(time.monotonic)) as upstreams:
+        manifest = await upstreams.manifest(reference)
+        rule = settings.rules.match(reference.repository)
+        subject = Subject(reference.repository, manifest.digest, reference.tag)
+        return await _judge(settings, upstreams).examine(rule, subject)
+
+
+def _observers(settings: Settings, stack: AsyncExitStack) -> tuple[Observer, Metrics, Tally]:
+    rules = {rule.name: rule.mode.value for rule in settings.rules}
+    metrics = Metrics(
+        version=__version__,
+        registries=settings.upstreams.keys(),
+        rules=rules.keys(),
+        insecure_settings=len(settings.relaxations),
+    )
+    audit = Audit.open(None, metrics.audit_lost)
+    stack.callback(audit.close)
+    tally = Tally(
+        version=__version__,
+        started=clock(),
+        registries=list(settings.upstreams),
+        rules=rules,
+        insecure=settings.relaxations,
+    )
+    return Observer(metrics, audit, tally, clock), metrics, tally
+
+
+def _gate(
+    settings: Settings, upstreams: Upstreams, database: Database, observer: Observer, tasks: asyncio.TaskGroup
+) -> Gate:
+    return Gate(
+        rules=settings.rules,
+        registry=upstreams,
+        judge=_judge(settings, upstreams),
+        memory=Memory(SqliteVerdicts(database), SqliteMemberships(database), settings.tag_lifetime),
+        clock=clock,
+        new_id=lambda: secrets.token_hex(4),
+        observer=observer,
+        tasks=tasks,
+    )
+
+
+def _judge(settings: Settings, upstreams: Upstreams) -> Judge:
+    limits = settings.limits
+    seconds = limits.verification_time.total_seconds()
+    return Judge(upstreams, clock, settings.lifetimes, seconds=seconds, at_once=limits.verifications_at_once)
+
+
+def _state_dir(path: Path) -> Path:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    certificate, key = settings.server.tls_certificate, settings.server.tls_key
+    if certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    # HTTP/2 has no reason phrase, which is where containerd 1.x shows a refusal.
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+async def _listen(stack: AsyncExitStack, handler: _Handler, at: Address, tls: ssl.SSLContext | None) -> str:
+    """Serve at this address while the stack lasts and return its URL, with the port that was taken for port 0."""
+    server = web.Server(handler, access_log=None, max_line_size=HEADER_BYTES_MAX, max_field_size=HEADER_BYTES_MAX)
+    runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, at.host, at.port, ssl_context=tls).start()
+    port = runner.addresses[0][1]
+    host = f"[{at.host}]" if ":" in at.host else at.host
+    return f"{'https' if tls else 'http'}://{host}:{port}"
+
+
+async def _watch_loop(metrics: Metrics) -> None:
+    """Measure how late the event loop wakes up: what holds it up holds up every request."""
+    while True:
+        begun = time.monotonic()
+        await asyncio.sleep(LAG_INTERVAL_SECONDS)
+        metrics.event_loop_lag(max(0.0, time.monotonic() - begun - LAG_INTERVAL_SECONDS))
