@@ -1,1 +1,1 @@
-"""."""
+"""What leaves for operators: metrics, the audit log, the log and the status page."""

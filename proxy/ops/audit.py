@@ -1,0 +1,154 @@
+"""The audit log: one JSON object a line for every verdict and every refused pull. The fields are public.
+
+Writing never holds up a pull and never fails one: lines wait in a bounded queue for a thread of their own, and one that
+cannot be written is counted and named in the log.
+"""
+
+import json
+import logging
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+from typing import Any, Self
+
+import structlog
+
+from proxy.ops.clients import shown_user_agent
+from proxy.ops.metrics import verdict_name
+from proxy.policy.explain import explain
+from proxy.policy.model import Decision
+from proxy.verdict import Accepted, Evidence, Refused, Rejection, Undetermined
+
+# Lines of about 1 KiB that may wait while the disk is slow.
+WAITING_MAX = 10_000
+# What is cited comes from whoever can write to a repository, and a log store takes lines of some 64 KiB. How many
+# rejections there are is limited by the policy.
+CLAIMS_MAX = 20
+TEXT_MAX = 500
+
+
+class Audit:
+    """An open audit log. Its methods return at once; `close` writes what waits."""
+
+    def __init__(self, handler: logging.Handler, on_lost: Callable[[], None]) -> None:
+        self._handler = handler
+        self._on_lost = on_lost
+        self._waiting: queue.Queue[str | None] = queue.Queue(WAITING_MAX)
+        # A method of the handler is where `logging` puts what it cannot write; by default it prints and forgets.
+        handler.handleError = lambda record: self._lose()  # type: ignore[method-assign]  # noqa: ARG005
+        self._thread = threading.Thread(target=self._write, name="audit", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(cls, path: Path | None, on_lost: Callable[[], None]) -> Self:
+        """Append to the file, which may be moved away while it is in use; without a path write to standard error.
+
+        `on_lost` is called for every line that is lost, on any thread. Raises OSError where the file cannot be written.
+        """
+        if path is None:
+            return cls(logging.StreamHandler(sys.stderr), on_lost)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o640))
+        return cls(WatchedFileHandler(path, encoding="ascii"), on_lost)
+
+    def verdict(self, decision: Decision, *, time: datetime, client: str, user_agent: str = "") -> None:
+        """Write that a verdict was found, with who signed or every reason that was found against it."""
+        self._put(time, "verdict", decision.id, _about(decision), client, user_agent)
+
+    def refused_pull(  # noqa: PLR0913 (the fields of one line)
+        self,
+        decision: Decision | None,
+        *,
+        time: datetime,
+        image: str,
+        reason: str,
+        form: str,
+        client: str,
+        user_agent: str,
+    ) -> None:
+        """Write that a request was refused; `decision` is None where something else than the policy refused it.
+
+        `image` is what was asked for, `form` how the client was told.
+        """
+        fields: dict[str, Any] = {"image": image[:TEXT_MAX], "reason": reason, "form": form}
+        if decision is not None:
+            fields |= {
+                "digest": str(decision.verdict.subject.digest),
+                "rule": decision.verdict.rule,
+                "verdict": verdict_name(decision.verdict),
+                "mode": decision.mode.value,
+            }
+        self._put(time, "refused_pull", decision.id if decision else None, fields, client, user_agent)
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self._waiting.put(None)
+        self._thread.join()
+        self._handler.close()
+
+    def _put(  # noqa: PLR0913, PLR0917 (the fields of one line)
+        self, time: datetime, event: str, identifier: str | None, fields: dict[str, Any], client: str, user_agent: str
+    ) -> None:
+        line = {"time": time.isoformat(), "event": event, "id": identifier} | fields
+        line |= {"client": client[:TEXT_MAX], "user_agent": shown_user_agent(user_agent)}
+        try:
+            self._waiting.put_nowait(json.dumps(line, separators=(",", ":")))
+        except queue.Full:
+            self._lose()
+
+    def _write(self) -> None:
+        while (line := self._waiting.get()) is not None:
+            self._handler.handle(logging.makeLogRecord({"msg": line}))
+
+    def _lose(self) -> None:
+        self._on_lost()
+        err = sys.exception()
+        structlog.get_logger("proxy.ops").error("audit line lost", cause=repr(err))
+
+
+def _about(decision: Decision) -> dict[str, Any]:
+    verdict = decision.verdict
+    fields: dict[str, Any] = {
+        "image": str(verdict.subject.repository),
+        "tag": verdict.subject.tag,
+        "digest": str(verdict.subject.digest),
+        "rule": verdict.rule,
+        "verdict": verdict_name(verdict),
+        "mode": decision.mode.value,
+        "on_outage": decision.on_outage.value,
+        "served": decision.served,
+        "reason": decision.reason.value if decision.reason else None,
+        "explanation": explain(decision),
+    }
+    match verdict:
+        case Accepted():
+            fields["signers"] = [_evidence(it) for it in verdict.evidence]
+        case Refused():
+            fields["rejections"] = [_rejection(it) for it in verdict.rejections]
+        case Undetermined():
+            fields["cause"] = verdict.cause[:TEXT_MAX]
+    return fields
+
+
+def _evidence(evidence: Evidence) -> dict[str, Any]:
+    return {
+        "signer": evidence.signer,
+        "format": evidence.format,
+        "trust": evidence.trust,
+        "signature": evidence.signature,
+        "signed_at": evidence.signed_at.isoformat() if evidence.signed_at else None,
+        "claims": [[name[:TEXT_MAX], text[:TEXT_MAX]] for name, text in evidence.claims[:CLAIMS_MAX]],
+    }
+
+
+def _rejection(rejection: Rejection) -> dict[str, Any]:
+    return {
+        "reason": rejection.reason.value,
+        "detail": rejection.detail[:TEXT_MAX],
+        "signer": rejection.signer,
+        "signature": rejection.signature,
+    }

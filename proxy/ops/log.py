@@ -1,0 +1,78 @@
+"""The log: one JSON object a line on standard error, without credentials."""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+LEVELS = ("debug", "info", "warning", "error")
+REDACTED = "[redacted]"
+# Deeper is nothing that we log.
+_DEPTH_MAX = 8
+_SECRET_NAME = re.compile(r"authori[sz]ation|passw|secret|token|cookie|credential|api[-_]?key", re.IGNORECASE)
+_SECRETS_IN_TEXT = (
+    (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE), r"\1 " + REDACTED),
+    # The user part of a URL, and the signed queries of object stores (S3, GCS, Azure, CloudFront).
+    (re.compile(r"(://)[^/@\s\"']+@"), r"\1" + REDACTED + "@"),
+    (
+        re.compile(r"([?&][^=&\s]*(?:signature|token|secret|credential|sig|verify)=)[^&\s\"']+", re.IGNORECASE),
+        r"\1" + REDACTED,
+    ),
+)
+
+
+def configure(level: str = "info", stream: TextIO | None = None) -> None:
+    """Send everything that is logged in this process, libraries included, to `stream` (standard error) as JSON lines.
+
+    `level` is one of LEVELS; raises ValueError for any other.
+    """
+    if level not in LEVELS:
+        raise ValueError(f"log level {level!r} is none of {', '.join(LEVELS)}")
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                redact,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    logging.basicConfig(level=threshold, handlers=[handler], force=True)
+
+
+def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Take out what looks like a credential: a second line of defence, for none is to be logged in the first place."""
+    return {name: _redacted(name, value, _DEPTH_MAX) for name, value in event.items()}
+
+
+def _redacted(name: str, value: object, depth: int) -> Any:  # noqa: ANN401 (what can be logged is any of JSON's types)
+    if _SECRET_NAME.search(name) or depth == 0:
+        return REDACTED
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _redacted(str(key), inner, depth - 1) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(name, inner, depth - 1) for inner in value]
+    text = str(value)
+    for pattern, replacement in _SECRETS_IN_TEXT:
+        text = pattern.sub(replacement, text)
+    return text

@@ -1,0 +1,237 @@
+"""What is counted and timed, in the Prometheus naming (prometheus.io/docs/practices/naming).
+
+Every label has a bounded set of values: names of the configuration, members of our own enumerations, or `other`. A
+client cannot make a new series.
+"""
+
+import platform
+from collections.abc import Collection
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from proxy.ops.clients import client_kind
+from proxy.policy.evaluate import NO_RULE
+from proxy.policy.model import Decision, Mode
+from proxy.verdict import Accepted, InsecureUnverified, Reason, Refused, Undetermined, Verdict
+
+# From a warm manifest to the limit of 20 s that a client waits, and to a large blob.
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60, 300)
+_LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+_KINDS = frozenset({"ping", "manifests", "blobs", "tags", "referrers", "unsupported"})
+_METHODS = frozenset({"GET", "HEAD"})
+_FORMS = frozenset({"hold", "plain"})
+_OPERATIONS = frozenset({"manifest", "resolve", "blob", "head_blob", "referrers", "tags"})
+_OUTCOMES = frozenset({"ok", "not_found", "denied", "corrupt", "malformed", "unavailable", "cancelled"})
+_CACHES = frozenset({"verdict", "tag", "manifest", "grant"})
+# What a pull is refused for besides the reasons of the policy: `front/errors` names them.
+_REFUSALS = frozenset(Reason) | {
+    "undetermined",
+    "refused",
+    "unknown_blob",
+    "name_invalid",
+    "name_unknown",
+    "manifest_unknown",
+    "blob_unknown",
+    "denied",
+    "unavailable",
+    "unsupported",
+}
+_VERDICTS: dict[type[Verdict], str] = {
+    Accepted: "accepted",
+    Refused: "refused",
+    Undetermined: "undetermined",
+    InsecureUnverified: "insecure_unverified",
+}
+
+# A series more for each counter and histogram, that says only when it was made.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+def verdict_name(verdict: Verdict) -> str:
+    """Return the name that a verdict has in metrics and logs."""
+    return _VERDICTS[type(verdict)]
+
+
+def why_unverified(decision: Decision) -> str:
+    """Say by which relaxation an image is served that was not accepted."""
+    if isinstance(decision.verdict, InsecureUnverified):
+        return "insecure_allow_unverified"
+    return decision.mode.value if decision.mode is not Mode.ENFORCE else "insecure_allow"
+
+
+class Metrics:
+    """The metrics of one Sealgate, in a registry of their own.
+
+    `registries` and `rules` are the configured names; `insecure_settings` is how many relaxations are configured.
+    """
+
+    def __init__(
+        self, *, version: str, registries: Collection[str], rules: Collection[str], insecure_settings: int = 0
+    ) -> None:
+        self._registries = frozenset(registries)
+        self._rules = frozenset(rules) | {NO_RULE}
+        self._in_flight = 0
+        self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._bytes: dict[str, Counter] = {}
+        self._lookups: dict[tuple[str, bool], Counter] = {}
+        self._registry = CollectorRegistry()
+        for collector in (PlatformCollector, ProcessCollector, GCCollector):
+            collector(registry=self._registry)
+        self._make_requests()
+        self._make_verdicts()
+        self._make_sources()
+        self._gauge("build_info", "Always 1; the labels say what runs", "version", "python").labels(
+            version, platform.python_version()
+        ).set(1)
+        self._gauge("insecure_settings", "Configured relaxations whose name begins with insecure_").set(
+            insecure_settings
+        )
+
+    def _make_requests(self) -> None:
+        self._requests = self._counter("requests", "Answered requests", "kind", "method", "status")
+        self._request_seconds = self._histogram(
+            "request_seconds", "Time until the answer was complete or broke off", _SECONDS, "kind"
+        )
+        self._gauge("requests_in_flight", "Requests being answered").set_function(lambda: self._in_flight)
+        self._sent_bytes = self._counter("sent_bytes", "Bytes of bodies sent to clients", "kind")
+        self._refusals = self._counter("refusals", "Requests refused, by client and form", "client", "form", "reason")
+        self._cut = self._counter("transfers_cut", "Transfers broken off: the upstream's bytes were wrong or too few")
+        self._lag = self._histogram("event_loop_lag_seconds", "How late the event loop wakes up", _LAG_SECONDS)
+
+    def _make_verdicts(self) -> None:
+        self._verdicts = self._counter("verdicts", "New verdicts", "rule", "verdict", "reason")
+        self._verification_seconds = self._histogram(
+            "verification_seconds", "Time to a new verdict, looking for signatures included", _SECONDS
+        )
+        self._unverified = self._counter(
+            "served_unverified", "Manifests served without being accepted, by the relaxation", "rule", "why"
+        )
+        self._audit_lost = self._counter("audit_lines_lost", "Audit lines that could not be written")
+
+    def _make_sources(self) -> None:
+        self._upstream_seconds = self._histogram(
+            "upstream_request_seconds",
+            "Time of requests to registries, a blob's to its head",
+            _SECONDS,
+            "registry",
+            "operation",
+            "outcome",
+        )
+        self._rate_limit = self._gauge(
+            "upstream_rate_limit_remaining", "Pulls that the registry says are left", "registry"
+        )
+        self._cache = self._counter("cache_requests", "Questions to what is remembered", "cache", "result")
+        self._store_faults = self._counter("store_faults", "Failures of the store on disk")
+
+    # The path of every request: what is looked up is kept, so that a warm manifest pays for two additions only.
+
+    def begun(self) -> None:
+        """Count a request in."""
+        self._in_flight += 1
+
+    def answered(self, kind: str, method: str, status: int, seconds: float) -> None:
+        """Count a request out."""
+        self._in_flight -= 1
+        key = (kind, method, status)
+        children = self._answers.get(key)
+        if children is None:
+            children = self._answer_children(kind, method, status)
+            if status in range(100, 600) and kind in _KINDS and method in _METHODS:
+                self._answers[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def _answer_children(self, kind: str, method: str, status: int) -> tuple[Counter, Histogram]:
+        kind = _one_of(_KINDS, kind)
+        status_label = str(status) if status in range(100, 600) else "other"
+        return self._requests.labels(kind, _one_of(_METHODS, method), status_label), self._request_seconds.labels(kind)
+
+    def sent(self, kind: str, size: int) -> None:
+        """Count bytes of a body that went out."""
+        kind = _one_of(_KINDS, kind)
+        child = self._bytes.get(kind)
+        if child is None:
+            child = self._bytes[kind] = self._sent_bytes.labels(kind)
+        child.inc(size)
+
+    def looked_up(self, cache: str, *, hit: bool) -> None:
+        """Count a question to what is remembered: verdict, tag, manifest or grant."""
+        key = (_one_of(_CACHES, cache), hit)
+        child = self._lookups.get(key)
+        if child is None:
+            child = self._lookups[key] = self._cache.labels(key[0], "hit" if hit else "miss")
+        child.inc()
+
+    # What happens less often
+
+    def judged(self, decision: Decision, seconds: float) -> None:
+        """Count a new verdict and how long it took."""
+        verdict = decision.verdict
+        reason = decision.reason.value if decision.reason else ""
+        self._verdicts.labels(self._rule(verdict.rule), verdict_name(verdict), reason).inc()
+        self._verification_seconds.observe(seconds)
+
+    def refused(self, user_agent: str, form: str, reason: str) -> None:
+        """Count a refused request."""
+        self._refusals.labels(client_kind(user_agent), _one_of(_FORMS, form), _one_of(_REFUSALS, reason)).inc()
+
+    def served_unverified(self, decision: Decision) -> None:
+        """Count an image that was served without being accepted."""
+        self._unverified.labels(self._rule(decision.verdict.rule), why_unverified(decision)).inc()
+
+    def cut(self) -> None:
+        """Count a transfer that was broken off."""
+        self._cut.inc()
+
+    def upstream_request(self, registry: str, operation: str, outcome: str, seconds: float) -> None:
+        """Count and time a request to a registry."""
+        self._upstream_seconds.labels(
+            _one_of(self._registries, registry), _one_of(_OPERATIONS, operation), _one_of(_OUTCOMES, outcome)
+        ).observe(seconds)
+
+    def rate_limit(self, registry: str, remaining: int) -> None:
+        """Take note of how many pulls a registry says are left."""
+        self._rate_limit.labels(_one_of(self._registries, registry)).set(remaining)
+
+    def event_loop_lag(self, seconds: float) -> None:
+        """Take note of how late the event loop woke up."""
+        self._lag.observe(seconds)
+
+    def store_fault(self) -> None:
+        """Count a failure of the store on disk."""
+        self._store_faults.inc()
+
+    def audit_lost(self) -> None:
+        """Count an audit line that could not be written."""
+        self._audit_lost.inc()
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the text exposition and its content type."""
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+    def _rule(self, name: str) -> str:
+        return _one_of(self._rules, name)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"sealgate_{name}", text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"sealgate_{name}", text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"sealgate_{name}", text, labels, registry=self._registry, buckets=buckets)
+
+
+def _one_of(known: Collection[str], value: str) -> str:
+    return value if value in known else "other"

@@ -1,0 +1,109 @@
+"""The one listener that the gate, the front and the upstream clients report to: it tells metrics, audit log and status.
+
+It fits the `Observer` protocols of those rooms by its shape, for it may import none of them.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from proxy.ops.audit import Audit
+from proxy.ops.metrics import Metrics, verdict_name
+from proxy.ops.status import RefusalSeen, Tally
+from proxy.policy.model import Decision
+
+
+class Request(Protocol):
+    """What is told of a request: who asks."""
+
+    @property
+    def remote(self) -> str | None:
+        """The client's address."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The request's headers, looked up without regard to case."""
+        ...
+
+
+class Refusal(Protocol):
+    """What is told of a refusal."""
+
+    @property
+    def message(self) -> str:
+        """The line that the client is shown."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """What it counts under."""
+        ...
+
+
+class Observer:
+    """Tells operators what happens. No method raises or waits."""
+
+    def __init__(self, metrics: Metrics, audit: Audit, tally: Tally, clock: Callable[[], datetime]) -> None:
+        self._audit = audit
+        self._tally = tally
+        self._clock = clock
+        self._metrics = metrics
+        self._log = structlog.get_logger("proxy.ops")
+        # Nobody else is to be told of these.
+        self.begun = metrics.begun
+        self.answered = metrics.answered
+        self.sent = metrics.sent
+        self.looked_up = metrics.looked_up
+        self.rate_limit = metrics.rate_limit
+
+    def judged(self, decision: Decision, client: str, seconds: float) -> None:
+        """Tell of a new verdict."""
+        self._metrics.judged(decision, seconds)
+        self._audit.verdict(decision, time=self._clock(), client=client)
+        self._tally.judged(decision.verdict.rule, verdict_name(decision.verdict))
+
+    def refused(self, request: Request, image: str, refusal: Refusal, form: str, decision: Decision | None) -> None:
+        """Tell of a refused request."""
+        client, user_agent, now = request.remote or "unknown", request.headers.get("User-Agent", ""), self._clock()
+        self._metrics.refused(user_agent, form, refusal.label)
+        self._audit.refused_pull(
+            decision, time=now, image=image, reason=refusal.label, form=form, client=client, user_agent=user_agent
+        )
+        identifier = decision.id if decision else None
+        self._tally.recent.add(RefusalSeen(now, identifier, image, refusal.label, client))
+        self._log.info("refused", id=identifier, image=image, message=refusal.message, client=client)
+
+    def served_unverified(self, request: Request, image: str, decision: Decision) -> None:
+        """Tell of an image that is served without being accepted."""
+        self._metrics.served_unverified(decision)
+        self._log.warning(
+            "served unverified",
+            id=decision.id,
+            image=image,
+            rule=decision.verdict.rule,
+            verdict=verdict_name(decision.verdict),
+            mode=decision.mode.value,
+            client=request.remote,
+        )
+
+    def failed(self, path: str, error: Exception) -> None:
+        """Tell of a mistake in this program, with its traceback."""
+        self._log.error("internal error", path=path, exc_info=error)
+
+    def cut(self, image: str, error: Exception) -> None:
+        """Tell of a transfer that was broken off."""
+        self._metrics.cut()
+        self._log.error("transfer broken off", image=image, cause=str(error))
+
+    def upstream_request(self, registry: str, operation: str, outcome: str, seconds: float) -> None:
+        """Tell of a request to a registry."""
+        self._metrics.upstream_request(registry, operation, outcome, seconds)
+        self._tally.upstream_request(registry, operation, outcome, self._clock())
+
+    def store_fault(self, fault: str) -> None:
+        """Tell of a failure of the store on disk."""
+        self._metrics.store_fault()
+        self._log.error("store fault", fault=fault)

@@ -1,0 +1,139 @@
+"""The status page: what an operator wants to know first, from a frozen snapshot."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+# What fits on a page; the audit log has them all.
+REFUSALS_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSeen:
+    """How the last request to a registry ended; all None where none was made yet."""
+
+    registry: str
+    operation: str | None = None
+    outcome: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSeen:
+    """A rule and how many verdicts of each name it has given since the start."""
+
+    name: str
+    mode: str
+    verdicts: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalSeen:
+    """A refused pull. `id` is None where something else than the policy refused it."""
+
+    at: datetime
+    id: str | None
+    image: str
+    reason: str
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that the page shows. `insecure` names the relaxations that are configured, as key paths."""
+
+    version: str
+    now: datetime
+    started: datetime
+    upstreams: Sequence[UpstreamSeen] = ()
+    rules: Sequence[RuleSeen] = ()
+    refusals: Sequence[RefusalSeen] = ()
+    insecure: Sequence[str] = ()
+
+
+class Recent:
+    """The last refusals, newest first."""
+
+    def __init__(self, limit: int = REFUSALS_MAX) -> None:
+        self._entries: deque[RefusalSeen] = deque(maxlen=limit)
+
+    def add(self, refusal: RefusalSeen) -> None:
+        """Remember one, in place of the oldest."""
+        self._entries.appendleft(refusal)
+
+    def entries(self) -> tuple[RefusalSeen, ...]:
+        """Return them."""
+        return tuple(self._entries)
+
+
+class Tally:
+    """What the status page is made from. `rules` gives each rule's mode; names that are not configured are left out."""
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        started: datetime,
+        registries: Sequence[str],
+        rules: Mapping[str, str],
+        insecure: Sequence[str] = (),
+    ) -> None:
+        self._version = version
+        self._started = started
+        self._upstreams = {name: UpstreamSeen(name) for name in registries}
+        self._rules = rules
+        self._verdicts: dict[str, dict[str, int]] = {name: {} for name in rules}
+        self._insecure = tuple(insecure)
+        self.recent = Recent()
+
+    def judged(self, rule: str, verdict: str) -> None:
+        """Count a verdict by its name."""
+        if rule in self._verdicts:
+            counts = self._verdicts[rule]
+            counts[verdict] = counts.get(verdict, 0) + 1
+
+    def upstream_request(self, registry: str, operation: str, outcome: str, at: datetime) -> None:
+        """Take note of how a request ended."""
+        if registry in self._upstreams:
+            self._upstreams[registry] = UpstreamSeen(registry, operation, outcome, at)
+
+    def snapshot(self, now: datetime) -> Snapshot:
+        """Return what there is to show."""
+        return Snapshot(
+            self._version,
+            now,
+            self._started,
+            tuple(self._upstreams.values()),
+            tuple(RuleSeen(name, mode, dict(self._verdicts[name])) for name, mode in self._rules.items()),
+            self.recent.entries(),
+            self._insecure,
+        )
+
+
+def render_status(snapshot: Snapshot) -> str:
+    """Return the page as one HTML document that loads nothing and needs no script. Pure."""
+    return _ENVIRONMENT.get_template("status.html").render(it=snapshot)
+
+
+def _ago(at: datetime, now: datetime) -> str:
+    return f"{_length(now - at)} ago"
+
+
+def _length(time: timedelta) -> str:
+    """Say how long in the two largest units, for people."""
+    seconds = max(0, int(time.total_seconds()))
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("proxy.ops"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+_ENVIRONMENT.filters.update({"ago": _ago, "length": _length})

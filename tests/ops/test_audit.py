@@ -1,0 +1,229 @@
+"""The lines, and what becomes of them when the disk is full, slow or gone."""
+
+import json
+import logging
+import os
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+from support.ops import ACCEPTED, AWAY, DOCKER, LET_THROUGH, REFUSED, UNVERIFIED, decision
+from support.stores import LATER, NOW, accepted, digest, evidence, key, refused
+
+from proxy.ops import audit as module
+from proxy.ops.audit import TEXT_MAX, Audit
+from proxy.verdict import Reason, Rejection
+
+COMMON = {
+    "time": "2026-11-21T12:00:00+00:00",
+    "event": "verdict",
+    "id": "k7f3",
+    "image": "ghcr.io/org/app",
+    "tag": "v1",
+    "digest": str(digest(0)),
+    "rule": "everything",
+    "mode": "enforce",
+    "on_outage": "refuse",
+    "client": "10.0.0.7",
+    "user_agent": "docker/1?",
+}
+LINES = [
+    (
+        ACCEPTED,
+        {
+            "verdict": "accepted",
+            "served": True,
+            "reason": None,
+            "explanation": "signed by release",
+            "signers": [
+                {
+                    "signer": "release",
+                    "format": "cosign",
+                    "trust": "sha256:00",
+                    "signature": "sha256-0.sig",
+                    "signed_at": None,
+                    "claims": [["team", "a"]],
+                }
+            ],
+        },
+    ),
+    (
+        REFUSED,
+        {
+            "verdict": "refused",
+            "served": False,
+            "reason": "not_signed",
+            "explanation": "not signed",
+            "rejections": [{"reason": "not_signed", "detail": "no signature", "signer": None, "signature": None}],
+        },
+    ),
+    (
+        AWAY,
+        {
+            "verdict": "undetermined",
+            "served": False,
+            "reason": None,
+            "explanation": "could not be verified now: ghcr.io: connection refused",
+            "cause": "ghcr.io: connection refused",
+        },
+    ),
+    (
+        UNVERIFIED,
+        {
+            "verdict": "insecure_unverified",
+            "served": True,
+            "reason": None,
+            "explanation": "not verified: the rule asks for no signature",
+        },
+    ),
+]
+
+
+def written(path):
+    return [json.loads(line) for line in path.read_text("ascii").splitlines()]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "audit.jsonl"
+
+
+@pytest.mark.parametrize(("judged", "fields"), LINES, ids=["accepted", "refused", "undetermined", "unverified"])
+def test_a_verdict_is_one_line(path, judged, fields):
+    audit = Audit.open(path, pytest.fail)
+    audit.verdict(judged, time=NOW, client="10.0.0.7", user_agent="docker/1\n")
+    audit.close()
+    assert written(path) == [COMMON | fields]
+
+
+def test_when_it_was_signed_if_that_is_proven(path):
+    audit = Audit.open(path, pytest.fail)
+    audit.verdict(decision(accepted(key(), LATER, evidence(signed_at=NOW))), time=NOW, client="")
+    audit.close()
+    assert written(path)[0]["signers"][0]["signed_at"] == "2026-11-21T12:00:00+00:00"
+
+
+def test_an_outage_that_is_let_through_is_seen(path):
+    audit = Audit.open(path, pytest.fail)
+    audit.verdict(LET_THROUGH, time=NOW, client="")
+    audit.close()
+    assert (written(path)[0]["served"], written(path)[0]["on_outage"]) == (True, "insecure_allow")
+
+
+def test_every_reason_on_one_line_whatever_it_cites(path):
+    hostile = [Rejection(it, "a\n\r\x1b\u2028\ud800" + "x" * 9999) for it in Reason]
+    audit = Audit.open(path, pytest.fail)
+    audit.verdict(decision(refused(key(), rejections=hostile)), time=NOW, client="")
+    audit.close()
+    (line,) = written(path)
+    assert [it["reason"] for it in line["rejections"]] == [it.value for it in Reason]
+    assert {len(it["detail"]) for it in line["rejections"]} == {TEXT_MAX}
+
+
+@pytest.mark.parametrize(
+    ("judged", "fields"),
+    [
+        (None, {"id": None}),
+        (
+            REFUSED,
+            {
+                "id": "k7f3",
+                "digest": str(digest(0)),
+                "rule": "everything",
+                "verdict": "refused",
+                "mode": "enforce",
+            },
+        ),
+    ],
+)
+def test_a_refused_pull_is_one_line(path, judged, fields):
+    audit = Audit.open(path, pytest.fail)
+    audit.refused_pull(
+        judged, time=NOW, image="ghcr.io/org/app:v1", reason="x", form="hold", client="10.0.0.7", user_agent=DOCKER
+    )
+    audit.close()
+    assert written(path) == [
+        {
+            "time": "2026-11-21T12:00:00+00:00",
+            "event": "refused_pull",
+            "image": "ghcr.io/org/app:v1",
+            "reason": "x",
+            "form": "hold",
+            "client": "10.0.0.7",
+            "user_agent": DOCKER,
+        }
+        | fields
+    ]
+
+
+def test_appends_and_follows_a_file_that_is_moved_away(path):
+    for number in range(2):
+        audit = Audit.open(path, pytest.fail)
+        audit.verdict(ACCEPTED, time=NOW + timedelta(seconds=number), client="")
+        audit.close()
+    assert len(written(path)) == 2
+    path.rename(path.with_suffix(".1"))
+    audit = Audit.open(path, pytest.fail)
+    path.rename(path.with_suffix(".2"))
+    audit.verdict(ACCEPTED, time=NOW, client="")
+    audit.close()
+    assert len(written(path)) == 1
+
+
+def test_without_a_path_to_standard_error(capsys):
+    audit = Audit.open(None, pytest.fail)
+    audit.verdict(REFUSED, time=NOW, client="")
+    audit.close()
+    assert json.loads(capsys.readouterr().err)["verdict"] == "refused"
+
+
+def test_a_file_that_cannot_be_written_is_found_at_the_start(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        Audit.open(tmp_path, pytest.fail)
+
+
+class Handler(logging.Handler):
+    """Waits until it may write, and then fails."""
+
+    def __init__(self):
+        super().__init__()
+        self.go_on = threading.Event()
+        self.full = Path("/dev/full").open("wb", buffering=0)
+
+    def emit(self, record):
+        self.go_on.wait()
+        try:
+            os.write(self.full.fileno(), b"x")
+        except OSError:
+            self.handleError(record)
+
+    def close(self):
+        self.full.close()
+        super().close()
+
+
+def test_a_full_disk_is_counted_and_logged_and_stops_nothing():
+    lost, handler = [], Handler()
+    handler.go_on.set()
+    with capture_logs() as logged:
+        audit = Audit(handler, lambda: lost.append(1))
+        audit.verdict(REFUSED, time=NOW, client="")
+        audit.verdict(REFUSED, time=NOW, client="")
+        audit.close()
+    assert len(lost) == 2
+    assert [(it["event"], "No space left" in it["cause"]) for it in logged] == [("audit line lost", True)] * 2
+
+
+def test_a_slow_disk_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr(module, "WAITING_MAX", 3)
+    lost, handler = [], Handler()
+    with capture_logs():
+        audit = Audit(handler, lambda: lost.append(1))
+        for _ in range(10):
+            audit.verdict(REFUSED, time=NOW, client="")
+        assert len(lost) >= 6
+        handler.go_on.set()
+        audit.close()
+    assert len(lost) == 10

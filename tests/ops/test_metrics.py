@@ -1,0 +1,150 @@
+"""What is counted, that nobody outside can make a series, and that counting is cheap."""
+
+import timeit
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support.ops import (
+    ACCEPTED,
+    AWAY,
+    DOCKER,
+    LET_THROUGH,
+    REFUSED,
+    UNVERIFIED,
+    WARNED,
+    decision,
+    exercise,
+    make_metrics,
+    sample,
+)
+from support.stores import key, refused
+
+from proxy.ops.metrics import verdict_name, why_unverified
+from proxy.policy.model import Mode
+
+
+def test_requests():
+    metrics = make_metrics()
+    metrics.begun()
+    metrics.begun()
+    metrics.answered("manifests", "GET", 200, 0.002)
+    assert sample(metrics, "sealgate_requests_in_flight") == 1
+    assert sample(metrics, "sealgate_requests_total", kind="manifests", method="GET", status="200") == 1
+    assert sample(metrics, "sealgate_request_seconds_bucket", kind="manifests", le="0.001") == 0
+    assert sample(metrics, "sealgate_request_seconds_bucket", kind="manifests", le="0.0025") == 1
+    metrics.answered("manifests", "GET", 200, 0.002)
+    assert sample(metrics, "sealgate_requests_total", kind="manifests", method="GET", status="200") == 2
+
+
+@pytest.mark.parametrize(
+    ("judged", "verdict", "reason"),
+    [
+        (ACCEPTED, "accepted", ""),
+        (REFUSED, "refused", "not_signed"),
+        (AWAY, "undetermined", ""),
+        (UNVERIFIED, "insecure_unverified", ""),
+    ],
+)
+def test_verdicts(judged, verdict, reason):
+    metrics = make_metrics()
+    metrics.judged(judged, 0.2)
+    assert sample(metrics, "sealgate_verdicts_total", rule="everything", verdict=verdict, reason=reason) == 1
+    assert sample(metrics, "sealgate_verification_seconds_sum") == 0.2
+    assert verdict_name(judged.verdict) == verdict
+
+
+@pytest.mark.parametrize(
+    ("served", "why"),
+    [
+        (UNVERIFIED, "insecure_allow_unverified"),
+        (WARNED, "warn"),
+        (decision(refused(key()), Mode.AUDIT), "audit"),
+        (LET_THROUGH, "insecure_allow"),
+    ],
+)
+def test_what_is_served_unverified(served, why):
+    metrics = make_metrics()
+    metrics.served_unverified(served)
+    assert sample(metrics, "sealgate_served_unverified_total", rule="everything", why=why) == 1
+    assert why_unverified(served) == why
+
+
+def test_the_rest():
+    metrics = exercise(make_metrics(insecure_settings=3))
+    metrics.looked_up("verdict", hit=False)
+    metrics.sent("blobs", 5)
+    assert sample(metrics, "sealgate_insecure_settings") == 3
+    assert sample(metrics, "sealgate_sent_bytes_total", kind="blobs") == 15
+    assert sample(metrics, "sealgate_cache_requests_total", cache="verdict", result="hit") == 1
+    assert sample(metrics, "sealgate_cache_requests_total", cache="verdict", result="miss") == 1
+    assert sample(metrics, "sealgate_refusals_total", client="docker", form="hold", reason="not_signed") == 1
+    assert sample(metrics, "sealgate_upstream_rate_limit_remaining", registry="ghcr.io") == 20
+    for name in ("transfers_cut_total", "store_faults_total", "audit_lines_lost_total", "event_loop_lag_seconds_count"):
+        assert sample(metrics, f"sealgate_{name}") == 1
+
+
+def series(metrics):
+    families = text_string_to_metric_families(metrics.render()[0].decode())
+    return [one for family in families if family.name.startswith("sealgate_") for one in family.samples]
+
+
+def test_the_exposition_is_readable_and_says_what_runs():
+    metrics = exercise(make_metrics())
+    body, content_type = metrics.render()
+    assert content_type.startswith("text/plain; version=")
+    assert b'sealgate_build_info{python="3.' in body
+    assert b"process_resident_memory_bytes" in body
+    assert b"python_gc_collections_total" in body
+    assert not [one.name for one in series(metrics) if one.name.endswith("_created")]
+
+
+def test_two_of_them_share_nothing():
+    exercise(make_metrics())
+    assert sample(make_metrics(), "sealgate_transfers_cut_total") == 0
+
+
+def test_no_stranger_makes_a_series():
+    metrics = exercise(make_metrics())
+    strange = decision(refused(key()))
+    for n in range(3):
+        odd = f"odd{n}"
+        object.__setattr__(strange.verdict, "rule", odd)
+        metrics.begun()
+        metrics.answered(odd, odd, 1000 + n, 0)
+        metrics.answered("blobs", f"{odd}", 200, 0)
+        metrics.sent(odd, 1)
+        metrics.looked_up(odd, hit=True)
+        metrics.judged(strange, 0)
+        metrics.refused(odd, odd, odd)
+        metrics.served_unverified(strange)
+        metrics.upstream_request(odd, odd, odd, 0)
+        metrics.rate_limit(odd, 1)
+    assert not [one for one in series(metrics) if any("odd" in value for value in one.labels.values())]
+    assert len(metrics._answers) == 1
+    assert sample(metrics, "sealgate_requests_total", kind="other", method="other", status="other") == 3
+
+
+def test_an_image_without_a_rule_has_its_own_name():
+    metrics = make_metrics()
+    verdict = refused(key())
+    object.__setattr__(verdict, "rule", "none")
+    metrics.judged(decision(verdict), 0)
+    assert sample(metrics, "sealgate_verdicts_total", rule="none", verdict="refused", reason="not_signed") == 1
+
+
+def test_a_warm_request_makes_nothing_new():
+    metrics = exercise(make_metrics())
+    before = dict(metrics._answers)
+
+    def warm():
+        metrics.begun()
+        metrics.answered("manifests", "GET", 200, 0.0001)
+
+    assert timeit.timeit(warm, number=1000) < 1  # 1 ms each: a bound against something quite different, not a benchmark
+    assert metrics._answers == before
+
+
+def test_the_client_is_told_by_its_own_words():
+    metrics = make_metrics()
+    metrics.refused(DOCKER, "plain", "undetermined")
+    assert sample(metrics, "sealgate_refusals_total", client="docker", form="plain", reason="undetermined") == 1

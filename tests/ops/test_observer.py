@@ -1,0 +1,99 @@
+"""One event reaches everybody whom it concerns."""
+
+import json
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from structlog.testing import capture_logs
+from support.ops import ACCEPTED, DOCKER, REFUSED, WARNED, make_metrics, sample
+from support.stores import NOW
+
+from proxy.ops.audit import Audit
+from proxy.ops.observer import Observer
+from proxy.ops.status import Tally
+
+REQUEST = SimpleNamespace(remote="10.0.0.7", headers={"User-Agent": DOCKER})
+REFUSAL = SimpleNamespace(message="sealgate: ghcr.io/org/app:v1 refused", label="not_signed")
+
+
+@pytest.fixture
+def told(tmp_path):
+    """Return the observer with all that it tells, and a way to read its audit lines."""
+    metrics = make_metrics()
+    tally = Tally(version="1", started=NOW, registries=["ghcr.io"], rules={"everything": "enforce"})
+    audit = Audit.open(tmp_path / "audit", pytest.fail)
+
+    def lines():
+        audit.close()
+        return [json.loads(line) for line in (tmp_path / "audit").read_text("ascii").splitlines()]
+
+    yield SimpleNamespace(it=Observer(metrics, audit, tally, lambda: NOW), metrics=metrics, tally=tally, lines=lines)
+    if audit._thread.is_alive():
+        audit.close()
+
+
+def test_a_verdict(told):
+    told.it.judged(ACCEPTED, "10.0.0.7", 0.5)
+    assert sample(told.metrics, "sealgate_verdicts_total", rule="everything", verdict="accepted", reason="") == 1
+    assert told.tally.snapshot(NOW).rules[0].verdicts == {"accepted": 1}
+    assert [(it["event"], it["client"]) for it in told.lines()] == [("verdict", "10.0.0.7")]
+
+
+@pytest.mark.parametrize(("judged", "identifier"), [(REFUSED, "k7f3"), (None, None)])
+def test_a_refusal(told, judged, identifier):
+    with capture_logs() as logged:
+        told.it.refused(REQUEST, "ghcr.io/org/app:v1", REFUSAL, "hold", judged)
+    assert sample(told.metrics, "sealgate_refusals_total", client="docker", form="hold", reason="not_signed") == 1
+    (seen,) = told.tally.snapshot(NOW + timedelta(minutes=1)).refusals
+    assert (seen.id, seen.image, seen.reason, seen.client) == (
+        identifier,
+        "ghcr.io/org/app:v1",
+        "not_signed",
+        "10.0.0.7",
+    )
+    (line,) = told.lines()
+    assert (line["event"], line["id"], line["user_agent"]) == ("refused_pull", identifier, DOCKER)
+    assert [(it["event"], it["id"]) for it in logged] == [("refused", identifier)]
+
+
+def test_a_client_that_says_nothing(told):
+    told.it.refused(SimpleNamespace(remote=None, headers={}), "x", REFUSAL, "plain", None)
+    assert sample(told.metrics, "sealgate_refusals_total", client="other", form="plain", reason="not_signed") == 1
+    assert [(it["client"], it["user_agent"]) for it in told.lines()] == [("unknown", "")]
+
+
+def test_what_is_served_unverified_is_warned_of(told):
+    with capture_logs() as logged:
+        told.it.served_unverified(REQUEST, "ghcr.io/org/app:v1", WARNED)
+    assert sample(told.metrics, "sealgate_served_unverified_total", rule="everything", why="warn") == 1
+    assert [(it["log_level"], it["mode"], it["id"]) for it in logged] == [("warning", "warn", "k7f3")]
+
+
+def test_faults(told):
+    with capture_logs() as logged:
+        told.it.cut("ghcr.io/org/app", ValueError("too short"))
+        told.it.store_fault("disk I/O error")
+        told.it.failed("/v2/", ZeroDivisionError("a bug"))
+    assert sample(told.metrics, "sealgate_transfers_cut_total") == 1
+    assert sample(told.metrics, "sealgate_store_faults_total") == 1
+    assert [it["log_level"] for it in logged] == ["error"] * 3
+    assert isinstance(logged[2]["exc_info"], ZeroDivisionError)
+
+
+def test_requests_to_registries(told):
+    told.it.upstream_request("ghcr.io", "manifest", "denied", 0.1)
+    told.it.rate_limit("ghcr.io", 7)
+    labels = {"registry": "ghcr.io", "operation": "manifest", "outcome": "denied"}
+    assert sample(told.metrics, "sealgate_upstream_request_seconds_count", **labels) == 1
+    assert sample(told.metrics, "sealgate_upstream_rate_limit_remaining", registry="ghcr.io") == 7
+    assert told.tally.snapshot(NOW).upstreams[0].outcome == "denied"
+
+
+def test_what_concerns_metrics_only(told):
+    told.it.begun()
+    told.it.looked_up("tag", hit=True)
+    told.it.sent("blobs", 3)
+    told.it.answered("blobs", "GET", 200, 0.1)
+    assert sample(told.metrics, "sealgate_requests_total", kind="blobs", method="GET", status="200") == 1
+    assert sample(told.metrics, "sealgate_sent_bytes_total", kind="blobs") == 3
