@@ -126,7 +126,7 @@ def statement(image: Digest, annotations: Mapping[str, str] | None = None) -> by
     )
 
 
-def bundle(key: SigningKey, payload: bytes) -> bytes:
+def bundle(key: SigningKey, payload: bytes, payload_type: str = IN_TOTO) -> bytes:
     """Sign a statement and write the bundle around it."""
     hint = _base64(bytes.fromhex(key.public.fingerprint))
     return _json(
@@ -135,8 +135,8 @@ def bundle(key: SigningKey, payload: bytes) -> bytes:
             "verificationMaterial": {"publicKey": {"hint": hint}},
             "dsseEnvelope": {
                 "payload": _base64(payload),
-                "payloadType": IN_TOTO,
-                "signatures": [{"sig": _base64(key.sign(pae(IN_TOTO, payload)))}],
+                "payloadType": payload_type,
+                "signatures": [{"sig": _base64(key.sign(pae(payload_type, payload)))}],
             },
         }
     )

@@ -28,27 +28,33 @@ class Case:
 
     @property
     def name(self):
+        """The name of the folder."""
         return self.path.name
 
     @property
     def repository(self):
+        """The repository of the image."""
         return Repository.of(REGISTRY, self.expect["image"].partition("@")[0])
 
     @property
     def digest(self):
+        """The digest of the image."""
         return Digest.parse(self.expect["image"].partition("@")[2])
 
     @property
     def policy(self):
+        """The policy, as the README describes it."""
         return self.expect["policy"]
 
     @property
     def signature_repository(self):
+        """Where the signatures are, if the policy says so."""
         path = self.policy.get("signature_repository")
         return Repository.of(REGISTRY, path) if path else None
 
     @property
     def accept(self):
+        """The verdict of a correct verifier."""
         return self.expect["accept"]
 
     @property
@@ -67,9 +73,11 @@ class Case:
         )
 
     def key_pem(self):
+        """Read the key of the policy."""
         return (self.path / self.policy["key"]).read_bytes()
 
     def source(self, *, referrers_api):
+        """Make the registry to read from."""
         return SnapshotSource(load_registry(self.path / "registry.json"), referrers_api=referrers_api)
 
 
@@ -136,6 +144,7 @@ class SnapshotSource:
         self._referrers_api = referrers_api
 
     async def manifest(self, reference: Reference) -> Manifest:
+        """Serve a manifest."""
         repository = self._repository(reference.repository, str(reference.digest or reference.tag))
         digest = str(reference.digest) if reference.digest else repository["tags"].get(reference.tag)
         if digest not in repository["manifests"]:
@@ -144,6 +153,7 @@ class SnapshotSource:
         return Manifest.parse(Digest.parse(digest), media_type, body)
 
     async def blob(self, repository: Repository, descriptor: Descriptor, limit: int) -> bytes:
+        """Serve a blob."""
         blobs = self._repository(repository, str(descriptor.digest))["blobs"]
         if str(descriptor.digest) not in blobs:
             raise NotFoundError(f"{descriptor.digest} is not there")
@@ -151,6 +161,7 @@ class SnapshotSource:
         return descriptor.check(blobs[str(descriptor.digest)])
 
     async def referrers(self, repository: Repository, digest: Digest) -> list[Descriptor]:
+        """Compute what the referrers API lists, in the order of the snapshot."""
         there = self._repository(repository, "referrers")
         if not self._referrers_api:
             raise NotFoundError("no referrers API")

@@ -1,4 +1,4 @@
-"""Every shared snapshot whose policy is a key, through discovery and verification, any of the candidates being enough."""
+"""Every shared snapshot whose policy is a key, through discovery and verification: one good candidate is enough."""
 
 from datetime import UTC, datetime
 

@@ -1,0 +1,63 @@
+"""A signer is what the policy says of it, and answers anything."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.cosign import KEY, NOW, REPOSITORY, SIGNER, STRANGER, SUBJECT, encoded
+
+from proxy.demo.signing import simple_signing_payload
+from proxy.formats.api import UntrustedSignature
+from proxy.formats.cosign.simplesigning import CERTIFICATE, SIGNATURE
+from proxy.formats.cosign.verify import Kind
+from proxy.verdict import Evidence, Reason, Rejection
+
+PAYLOAD = simple_signing_payload(SUBJECT.digest)
+
+
+def test_the_fingerprint_covers_everything():
+    variants = [
+        SIGNER,
+        replace(SIGNER, name="other"),
+        replace(SIGNER, key=STRANGER.public),
+        replace(SIGNER, annotations={"a": "b"}),
+        replace(SIGNER, annotations={"a": "c"}),
+        replace(SIGNER, annotations={"a": "b", "c": "d"}),
+        replace(SIGNER, signature_repository=REPOSITORY),
+    ]
+    assert len({one.fingerprint for one in variants}) == len(variants)
+    assert (
+        replace(SIGNER, annotations={"x": "1", "y": "2"}).fingerprint
+        == replace(SIGNER, annotations={"y": "2", "x": "1"}).fingerprint
+    )
+
+
+def test_no_form_binds_a_tag():
+    """So one verdict serves all tags of a digest."""
+    assert not SIGNER.binds_tag
+
+
+def test_a_foreign_kind():
+    finding = SIGNER.verify(SUBJECT, UntrustedSignature("notation", "here", b""), NOW)
+    assert finding == Rejection(Reason.UNSUPPORTED, "candidates of kind 'notation' are not cosign's", "release", "here")
+
+
+@pytest.mark.parametrize(("key", "counts"), [(KEY, True), (STRANGER, False)])
+def test_a_certificate_beside_a_signature_by_key(key, counts):
+    """`cosign sign --key --certificate` writes one; the key signed all the same."""
+    annotations = {SIGNATURE: encoded(key.sign(PAYLOAD)), CERTIFICATE: "-----BEGIN CERTIFICATE-----"}
+    finding = SIGNER.verify(SUBJECT, UntrustedSignature(Kind.CLASSIC, "here", PAYLOAD, annotations), NOW)
+    assert isinstance(finding, Evidence) is counts
+    assert counts or finding.detail == "signed keyless, and this signer is a key"
+
+
+def test_no_signature_annotation():
+    finding = SIGNER.verify(SUBJECT, UntrustedSignature(Kind.CLASSIC, "here", PAYLOAD), NOW)
+    assert finding.reason is Reason.MALFORMED
+
+
+@given(kind=st.sampled_from(Kind), payload=st.binary(max_size=50), text=st.text(max_size=50))
+def test_any_bytes_get_an_answer(kind, payload, text):
+    annotations = dict.fromkeys([SIGNATURE, "dev.sigstore.cosign/bundle"], text)
+    assert isinstance(SIGNER.verify(SUBJECT, UntrustedSignature(kind, "here", payload, annotations), NOW), Rejection)
