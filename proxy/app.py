@@ -51,6 +51,11 @@ def clock() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 (here it is)
 
 
+def new_id() -> str:
+    """Return a new id for people to quote: eight hex digits, which no day's refusals exhaust."""
+    return secrets.token_hex(4)
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """Where a running Sealgate listens, as URLs."""
@@ -98,6 +103,7 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
             warm=Warm(clock),
             observer=observer,
             monotonic=time.monotonic,
+            new_id=new_id,
         )
         admin = Admin(metrics=metrics.render, status=lambda: render_status(tally.snapshot(clock())), ready=lambda: None)
         tasks.create_task(_watch_loop(metrics))
@@ -168,7 +174,7 @@ def _gate(
         judge=_judge(settings, upstreams),
         memory=Memory(SqliteVerdicts(database), SqliteMemberships(database), settings.tag_lifetime),
         clock=clock,
-        new_id=lambda: secrets.token_hex(4),
+        new_id=new_id,
         observer=observer,
         tasks=tasks,
     )

@@ -153,7 +153,7 @@ async def read_artifact_blob(upstreams: Upstreams, repository: Repository, grant
     member = grant.member
     descriptor = Descriptor(member.media_type, member.digest, member.size)
     content = await upstreams.blob(repository, descriptor, ARTIFACT_BLOB_BYTES_MAX)
-    loads_object(content, "the signature artefact's blob")
+    await asyncio.to_thread(loads_object, content, "the signature artefact's blob")
     return content
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.oci.errors import (
     CorruptError,
@@ -32,7 +32,8 @@ class Refusal:
     """A no, in the terms of the specification.
 
     `status` and `code` are what a client is told that has nowhere else to go; `message` is one safe ASCII line of at
-    most MESSAGE_MAX characters. `label` is what metrics count it under.
+    most MESSAGE_MAX characters. `label` is what metrics count it under. `id` is what people quote: it stands in the
+    message, the log and the audit line.
     """
 
     status: int
@@ -40,6 +41,7 @@ class Refusal:
     message: str
     label: str
     retry_after: int | None = None
+    id: str | None = None
 
 
 def one_line(text: str, limit: int = MESSAGE_MAX) -> str:
@@ -76,16 +78,23 @@ def from_error(error: RegistryError, image: str, missing: str = "MANIFEST_UNKNOW
     return Refusal(status, code, message, code.lower(), retry_after)
 
 
+def with_id(refusal: Refusal, identifier: str) -> Refusal:
+    """Return the refusal with an id, which is at the end of its message however long that was."""
+    suffix = f" (id {identifier})"
+    message = one_line(refusal.message, MESSAGE_MAX - len(suffix)) + suffix
+    return replace(refusal, message=message, id=identifier)
+
+
 def from_decision(decision: Decision, image: str) -> Refusal:
     """Say a decision that does not serve the image: which image, which rule, the most useful reason, the id."""
     words = explain(decision.verdict)
     if isinstance(decision.verdict, Undetermined):
-        message = one_line(f"sealgate: {short_image(image)}: {words}", MESSAGE_MAX - 16)
-        return Refusal(503, "UNAVAILABLE", f"{message} (id {decision.id})", "undetermined", RETRY_AFTER)
-    text = f"sealgate: {short_image(image)} refused by rule {decision.verdict.rule}: {words}"
-    return Refusal(
-        403, "DENIED", f"{one_line(text, MESSAGE_MAX - 16)} (id {decision.id})", decision.reason or "refused"
-    )
+        text = f"sealgate: {short_image(image)}: {words}"
+        refusal = Refusal(503, "UNAVAILABLE", text, "undetermined", RETRY_AFTER)
+    else:
+        text = f"sealgate: {short_image(image)} refused by rule {decision.verdict.rule}: {words}"
+        refusal = Refusal(403, "DENIED", text, decision.reason or "refused")
+    return with_id(refusal, decision.id)
 
 
 def unknown_blob(image: str) -> Refusal:

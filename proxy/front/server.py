@@ -87,6 +87,7 @@ class Front:
         warm: Warm,
         observer: Observer,
         monotonic: Callable[[], float],
+        new_id: Callable[[], str],
     ) -> None:
         self._gate = gate
         self._upstreams = upstreams
@@ -95,6 +96,7 @@ class Front:
         self._warm = warm
         self._observer = observer
         self._monotonic = monotonic
+        self._new_id = new_id
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Nothing but a broken connection leaves here as an exception."""
@@ -127,8 +129,9 @@ class Front:
             return asked.kind, self._refuse(request, asked, _Refused(errors.our_mistake(), asked.name))
 
     def _refuse(self, request: web.BaseRequest, asked: Asked, no: _Refused) -> web.Response:
-        given = answer(asked, no.refusal, self._form)
-        self._observer.refused(request, no.image, no.refusal, given.form, no.decision)
+        refusal = no.refusal if no.refusal.id else errors.with_id(no.refusal, self._new_id())
+        given = answer(asked, refusal, self._form)
+        self._observer.refused(request, no.image, refusal, given.form, no.decision)
         return _response(given)
 
     async def _serve(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:

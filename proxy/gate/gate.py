@@ -113,16 +113,21 @@ class Gate:
         )
         self._decisions: LRUCache[VerdictKey, Decision] = LRUCache(REMEMBERED_MAX)
         self._grants: LRUCache[tuple[Repository, Digest], BlobGrant] = LRUCache(REMEMBERED_MAX)
-        self._fetching: SingleFlight[Reference, tuple[Manifest, datetime]] = SingleFlight(tasks)
+        self._pulling: SingleFlight[Reference, Pulled] = SingleFlight(tasks)
         self._judging: SingleFlight[VerdictKey, Decision] = SingleFlight(tasks)
 
     async def pull(self, reference: Reference, client: str) -> Pulled:
-        """Resolve, judge and remember. `client` is for the audit line only.
+        """Resolve, judge and remember; once for all who ask at once, and to the end even if they have left.
+
+        `client` is for the audit line only, and is the first of those who asked.
 
         Raises oci.errors: NotFoundError, UpstreamDeniedError, UnknownUpstreamError, MalformedError, CorruptError, and
         UnavailableError when the manifest itself cannot be had.
         """
-        manifest, fresh_until = await self._fetching.do(reference, lambda: self._fetch(reference))
+        return await self._pulling.do(reference, lambda: self._pull(reference, client))
+
+    async def _pull(self, reference: Reference, client: str) -> Pulled:
+        manifest, fresh_until = await self._fetch(reference)
         subject = Subject(reference.repository, manifest.digest, reference.tag)
         if is_signature_artifact(manifest):
             await self._remember_members(subject, manifest)

@@ -166,6 +166,7 @@ async def running(
             warm=Warm(clock),
             observer=watch,
             monotonic=time.monotonic,
+            new_id=lambda: f"id{next(ids)}",
         )
         async with listening(front.handle) as url, ClientSession(auto_decompress=False) as session:
             yield Stack(url, watch, clock, session)
