@@ -1,0 +1,98 @@
+"""What HTTP and network trouble is called."""
+
+import ssl
+from types import SimpleNamespace
+
+import aiohttp
+import pytest
+
+from proxy.oci.errors import NotFoundError, UnavailableError, UpstreamDeniedError
+from proxy.upstream.answers import TransientError, check_identity, network_errors, retry_after, status_error
+
+KEY = SimpleNamespace(ssl=True, host="cdn.test", port=443, is_ssl=True)
+REFUSED = OSError(111, "Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("raised", "error", "text"),
+    [
+        (aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLError()), UnavailableError, "TLS certificate"),
+        (aiohttp.ClientConnectorSSLError(KEY, REFUSED), UnavailableError, "TLS certificate"),
+        (aiohttp.ClientConnectorDNSError(KEY, REFUSED), TransientError, "could not be found in the DNS"),
+        (aiohttp.ClientConnectorError(KEY, REFUSED), TransientError, "could not be reached: Connection refused"),
+        (aiohttp.ClientConnectorError(KEY, OSError()), TransientError, "could not be reached: no connection"),
+        (aiohttp.ServerTimeoutError(), TransientError, "did not answer in time"),
+        (TimeoutError(), TransientError, "did not answer in time"),
+        (aiohttp.ClientPayloadError("x"), TransientError, "cut its answer short"),
+        (aiohttp.ClientResponseError(None, (), message="x?sig=s3cret"), UnavailableError, "not valid HTTP"),
+        (aiohttp.ServerDisconnectedError(), TransientError, "closed the connection"),
+        (aiohttp.ClientOSError(), TransientError, "closed the connection"),
+        (ConnectionResetError(), TransientError, "closed the connection"),
+    ],
+)
+def test_network_errors(raised, error, text):
+    with pytest.raises(UnavailableError, match=f"^the server .*{text}") as caught, network_errors("the server"):
+        raise raised
+    assert type(caught.value) is error
+    assert "s3cret" not in str(caught.value)
+
+
+def test_other_exceptions_are_bugs_and_pass():
+    with pytest.raises(KeyError), network_errors("the server"):
+        raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, UnavailableError),
+        (401, UpstreamDeniedError),
+        (403, UpstreamDeniedError),
+        (404, NotFoundError),
+        (408, TransientError),
+        (410, NotFoundError),
+        (429, TransientError),
+        (451, UnavailableError),
+        (500, TransientError),
+        (501, UnavailableError),
+        (503, TransientError),
+        (505, UnavailableError),
+        (522, TransientError),
+    ],
+)
+def test_statuses(status, error):
+    assert type(status_error("the server", status, {}, "manifest a:b")) is error
+
+
+DATE = "Sat, 21 Nov 2026 03:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "0"}, 0),
+        ({"Retry-After": " 120 "}, 120),
+        ({"Retry-After": "-1"}, None),
+        ({"Retry-After": "1.5"}, None),
+        ({"Retry-After": "9999999999"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "Sat, 21 Nov 2026 03:00:30 GMT", "Date": DATE}, 30),
+        ({"Retry-After": "Sat, 21 Nov 2026 02:00:00 GMT", "Date": DATE}, 0),
+        ({"Retry-After": "Sat, 21 Nov 2026 03:00:30 GMT"}, None),
+        ({"Retry-After": "Sat, 21 Nov 2026 03:00:30 -0000", "Date": DATE}, None),
+    ],
+)
+def test_retry_after(headers, seconds):
+    assert retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("encoding", "good"), [("", True), ("Identity", True), ("gzip", False), ("identity, br", False)]
+)
+def test_encodings(encoding, good):
+    if good:
+        check_identity("the server", {"Content-Encoding": encoding})
+    else:
+        with pytest.raises(UnavailableError, match="encodes the content"):
+            check_identity("the server", {"Content-Encoding": encoding})
