@@ -190,7 +190,7 @@ class Handler(logging.Handler):
     def __init__(self):
         super().__init__()
         self.go_on = threading.Event()
-        self.full = Path("/dev/full").open("wb", buffering=0)
+        self.full = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115 (closed in `close`)
 
     def emit(self, record):
         self.go_on.wait()

@@ -1,0 +1,105 @@
+"""The dashboard and the alerts speak of exactly the metrics that there are."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from support.ops import exercise, make_metrics
+
+FOLDER = Path(__file__).parent.parent / "grafana"
+DASHBOARD = json.loads((FOLDER / "sealgate.json").read_text("utf-8"))
+ALERTS = yaml.safe_load((FOLDER / "alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
+# What Prometheus and Grafana add to what we export.
+FROM_OUTSIDE = {"job", "instance", "le"}
+METRIC = re.compile(r"\b((?:sealgate|process|python)_\w+)(?:\{([^}]*)\})?")
+
+
+def targets():
+    return [(panel["title"], target) for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
+
+
+QUERIES = [(f"{title} {target['refId']}", target["expr"]) for title, target in targets()]
+QUERIES += [(alert["alert"], alert["expr"]) for alert in ALERTS]
+QUERIES += [(variable["name"], variable["query"]) for variable in DASHBOARD["templating"]["list"][1:]]
+IDS = [name for name, _ in QUERIES]
+
+
+@pytest.fixture(scope="module")
+def exported():
+    """Return the labels of every exported series, by its name."""
+    labels = {}
+    for family in exercise(make_metrics())._registry.collect():
+        for one in family.samples:
+            labels.setdefault(one.name, set()).update(one.labels)
+    return labels
+
+
+def uses(query):
+    """Return each metric of a query with the labels by which it is selected, grouped or listed."""
+    grouped = {label.strip() for group in re.findall(r"by \(([^)]*)\)", query) for label in group.split(",")}
+    listed = set(re.findall(r"label_values\(.*, (\w+)\)", query))
+    return [
+        (metric, grouped | listed | set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector)))
+        for metric, selector in METRIC.findall(query)
+    ]
+
+
+@pytest.mark.parametrize(("name", "query"), QUERIES, ids=IDS)
+def test_every_query_asks_for_what_is_exported(exported, name, query):
+    assert uses(query), name
+    for metric, labels in uses(query):
+        assert metric in exported
+        assert labels - FROM_OUTSIDE <= exported[metric]
+
+
+@pytest.mark.parametrize(("name", "query"), QUERIES, ids=IDS)
+def test_every_query_is_balanced(name, query):
+    for opening, closing in ("()", "{}", "[]"):
+        assert query.count(opening) == query.count(closing), name
+    assert query.count('"') % 2 == 0
+
+
+def test_everything_that_is_exported_is_shown(exported):
+    shown = {metric for _, target in targets() for metric, _ in uses(target["expr"])}
+    families = {re.sub(r"_(?:bucket|sum|count)$", "", name) for name in exported if name.startswith("sealgate_")}
+    assert families == {re.sub(r"_(?:bucket|sum|count)$", "", name) for name in shown if name.startswith("sealgate_")}
+
+
+def test_legends_name_labels_that_the_query_keeps():
+    for title, target in targets():
+        kept = {label for _, labels in uses(target["expr"]) for label in labels}
+        assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= kept, title
+
+
+def test_the_dashboard_can_be_imported():
+    assert DASHBOARD["uid"] == "sealgate"
+    assert DASHBOARD["templating"]["list"][0]["type"] == "datasource"
+    numbers = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(numbers) == len(set(numbers))
+    for panel in DASHBOARD["panels"]:
+        assert panel.get("datasource", {}).get("uid", "${datasource}") == "${datasource}"
+    for title, target in targets():
+        assert target["datasource"]["uid"] == "${datasource}"
+        assert "$__" in target["expr"] or "rate(" not in target["expr"], title
+
+
+def test_no_panel_lies_on_another():
+    cells = set()
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        covered = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not covered & cells, panel["title"]
+        assert max(x for x, _ in covered) < 24
+        cells |= covered
+
+
+def test_alerts_say_what_to_do():
+    for alert in ALERTS:
+        assert alert["labels"]["severity"] in {"critical", "warning"}
+        assert alert["annotations"]["summary"]
