@@ -26,9 +26,9 @@ class Digest:
         algorithm, separator, digits = text.partition(":")
         length = _HEX_LENGTHS.get(algorithm)
         if not separator or length is None:
-            raise MalformedError(f"digest {text[:80]!a} does not start with sha256: or sha512:")
+            raise MalformedError(f"digest {text!a:.80} does not start with sha256: or sha512:")
         if len(digits) != length or not _HEX.fullmatch(digits):
-            raise MalformedError(f"digest {text[:80]!a} does not have {length} lower-case hex digits")
+            raise MalformedError(f"digest {text!a:.80} does not have {length} lower-case hex digits")
         return cls(algorithm, digits)
 
     @classmethod

@@ -96,7 +96,7 @@ class Manifest:
                 "Docker schema 1 manifests are not supported: push the image again with a current Docker"
             )
         if media_type not in INDEX_TYPES | MANIFEST_TYPES:
-            raise MalformedError(f"media type {media_type[:80]!a} is no image manifest or index")
+            raise MalformedError(f"media type {media_type!a:.80} is no image manifest or index")
         document = loads_object(body, "the manifest")
         _check_kind(document, media_type)
         is_index = media_type in INDEX_TYPES
@@ -128,7 +128,7 @@ def _check_kind(document: Mapping[str, Any], media_type: str) -> None:
         raise MalformedError("schemaVersion is not 2")
     # The member may be missing in OCI documents; where it is there it must agree with the header.
     if document.get("mediaType", media_type) != media_type:
-        raise MalformedError(f"served as {media_type}, but its mediaType says {str(document['mediaType'])[:80]!a}")
+        raise MalformedError(f"served as {media_type}, but its mediaType says {str(document['mediaType'])!a:.80}")
     foreign = {"layers", "config"} if media_type in INDEX_TYPES else {"manifests"}
     if foreign & document.keys():
         raise MalformedError("has members of both a manifest and an index")

@@ -33,11 +33,9 @@ def canonical_registry(text: str) -> str:
     # Only ASCII has one lower case: the Kelvin sign's is an ordinary k.
     name = text.lower() if text.isascii() else ""
     if len(name) > NAME_MAX or not _REGISTRY.fullmatch(name) or _port(name) > PORT_MAX:
-        raise MalformedError(f"registry name {text[:80]!a} is not a host name, with or without a port")
+        raise MalformedError(f"registry name {text!a:.80} is not a host name, with or without a port")
     if not looks_like_registry(name):
-        raise MalformedError(
-            f"registry name {text[:80]!a} needs a dot or a port, or it is read as a path at Docker Hub"
-        )
+        raise MalformedError(f"registry name {text!a:.80} needs a dot or a port, or it is read as a path at Docker Hub")
     return DOCKER_HUB if name in _DOCKER_HUB_ALIASES else name
 
 
@@ -54,7 +52,7 @@ def looks_like_registry(first_part: str) -> bool:
 def check_tag(text: str) -> str:
     """Return the tag unchanged; raises MalformedError where the specification's pattern does not match."""
     if not _TAG.fullmatch(text):
-        raise MalformedError(f"tag {text[:140]!a} does not match [a-zA-Z0-9_][a-zA-Z0-9._-]{{0,127}}")
+        raise MalformedError(f"tag {text!a:.140} does not match [a-zA-Z0-9_][a-zA-Z0-9._-]{{0,127}}")
     return text
 
 
@@ -72,10 +70,10 @@ class Repository:
         if registry == DOCKER_HUB and "/" not in path:
             path = f"library/{path}"
         if len(registry) + 1 + len(path) > NAME_MAX:
-            raise MalformedError(f"name {path[:40]!a}... is longer than {NAME_MAX} characters with its registry")
+            raise MalformedError(f"name {path!a:.40}... is longer than {NAME_MAX} characters with its registry")
         if not _PATH.fullmatch(path):
             raise MalformedError(
-                f"repository name {path[:80]!a} breaks the distribution specification's pattern for <name>"
+                f"repository name {path!a:.80} breaks the distribution specification's pattern for <name>"
             )
         return cls(registry, path)
 

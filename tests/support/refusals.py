@@ -10,5 +10,6 @@ def read_or_refusal(read, *arguments):
     except MalformedError as err:
         words = str(err)
     assert words.isascii()
+    assert len(words) < 250
     assert "\n" not in words
     return None, words

@@ -43,7 +43,7 @@ class Bundle:
         members = loads_object(document, "the bundle")
         version = wire.text(members.get("mediaType"), "the bundle.mediaType")
         if version not in BUNDLE_TYPES:
-            raise MalformedError(f"the bundle's mediaType is {version[:80]!a}; only v0.3 is read")
+            raise MalformedError(f"the bundle's mediaType is {version!a:.80}; only v0.3 is read")
         members = _BUNDLE(members, "the bundle")
         _only_one(members, _CONTENTS, "the bundle")
         material = members["verificationMaterial"]

@@ -25,7 +25,7 @@ from proxy.verdict import Reason, Rejection, Subject
 REFERRERS_MAX = 64
 # cosign itself reads up to 1000 layers (pkg/oci/internal, maxLayers); a signature is one layer.
 LAYERS_MAX = 100
-# Candidates of one image, each of which costs up to 1 ms of arithmetic.
+# Candidates of one image, each of which costs 0.1 to 1.4 ms of arithmetic (P-256 to P-384).
 CANDIDATES_MAX = 256
 
 SIGNATURE_ARTIFACT = "application/vnd.dev.cosign.artifact.sig.v1+json"
@@ -114,7 +114,7 @@ def _layers(fetcher: Fetcher, manifest: Manifest, location: str, *, every: bool)
         if kind is not None:
             found.append(_Candidate(kind, place, layer))
         elif every or layer.media_type.startswith(_RELATED_PREFIXES):
-            fetcher.reject(Reason.NOT_A_SIGNATURE, f"is of type {layer.media_type[:80]!a}", place)
+            fetcher.reject(Reason.NOT_A_SIGNATURE, f"is of type {layer.media_type!a:.80}", place)
     return _at_most(LAYERS_MAX, "signatures", _from_both_ends(found), fetcher, location)
 
 

@@ -70,7 +70,7 @@ class Statement:
         """Read the payload of an envelope; raises MalformedError, also for members the specification does not know."""
         members = _STATEMENT(loads_object(payload, "the statement"), "the statement")
         if members["_type"] not in STATEMENT_TYPES:
-            raise MalformedError(f"the statement's _type is {members['_type'][:60]!a}, which is none of in-toto's")
+            raise MalformedError(f"the statement's _type is {members['_type']!a:.60}, which is none of in-toto's")
         return cls(members["predicateType"], members["subject"])
 
 

@@ -44,7 +44,7 @@ def check(key: PublicKey, image: Digest, required: Annotations, signature: Untru
     """Return the annotations that this key signed together with the image's digest, or why it did not."""
     shape = _SHAPES.get(signature.kind)
     if shape is None:
-        return Failure(Reason.UNSUPPORTED, f"candidates of kind {signature.kind[:40]!a} are not cosign's")
+        return Failure(Reason.UNSUPPORTED, f"candidates of kind {signature.kind!a:.40} are not cosign's")
     try:
         return shape(key, image, required, signature)
     except OverLimitError as err:
@@ -68,7 +68,7 @@ def _check_classic(
     # 4. The payload is a statement by cosign about an image, and not something else that the key signed.
     payload = simplesigning.Payload.parse(signature.payload)
     if payload.kind != simplesigning.CRITICAL_TYPE:
-        return Failure(Reason.NOT_A_SIGNATURE, f"what is signed is of type {payload.kind[:60]!a}")
+        return Failure(Reason.NOT_A_SIGNATURE, f"what is signed is of type {payload.kind!a:.60}")
     # 5. It is about this image.
     if payload.image != image:
         return Failure(Reason.OTHER_IMAGE, f"the signature is for {payload.image}")
@@ -92,11 +92,11 @@ def _check_bundle(  # noqa: PLR0911 (a check list leaves where a check fails)
         return _not_by_this_key(key, keyless=False)
     # 5. The statement is in-toto's.
     if bundle.envelope.payload_type != IN_TOTO:
-        return Failure(Reason.NOT_A_SIGNATURE, f"what is signed is of type {bundle.envelope.payload_type[:60]!a}")
+        return Failure(Reason.NOT_A_SIGNATURE, f"what is signed is of type {bundle.envelope.payload_type!a:.60}")
     statement = Statement.parse(bundle.envelope.payload)
     # 6. It is a signature and no attestation.
     if statement.predicate_type != SIGN_PREDICATE:
-        return Failure(Reason.NOT_A_SIGNATURE, f"an attestation of type {statement.predicate_type[:80]!a}")
+        return Failure(Reason.NOT_A_SIGNATURE, f"an attestation of type {statement.predicate_type!a:.80}")
     # 7. It is about this image.
     about = [subject.annotations for subject in statement.subjects if subject.names(image)]
     if not about:
@@ -119,7 +119,7 @@ def _with_annotations(required: Annotations, *signed: Annotations) -> Annotation
         if required.items() <= annotations.items():
             return annotations
     missing = min(name for name, value in required.items() if signed[0].get(name) != value)
-    return Failure(Reason.ANNOTATION_MISSING, f"annotation {missing[:60]!a} is not signed with the required value")
+    return Failure(Reason.ANNOTATION_MISSING, f"annotation {missing!a:.60} is not signed with the required value")
 
 
 _SHAPES: Mapping[str, Callable[[PublicKey, Digest, Annotations, UntrustedSignature], Annotations | Failure]] = {

@@ -72,7 +72,7 @@ def _read_message(
         raise MalformedError(f"{where} is not an object")
     for name in value:
         if name not in known:
-            raise MalformedError(f"{where} has an unknown member {name[:40]!a}")
+            raise MalformedError(f"{where} has an unknown member {name!a:.40}")
     for name in required:
         if name not in value:
             raise MalformedError(f"{where} has no {name}")
