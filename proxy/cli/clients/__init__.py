@@ -8,9 +8,9 @@ Sealgate's refusals stop it, a dead Sealgate does not.
 from collections.abc import Sequence
 
 from proxy.cli.clients import containerd, docker, podman
-from proxy.cli.clients.model import Client, Endpoint, InputError, Setup, check_registries
+from proxy.cli.clients.model import Client, Endpoint, File, InputError, Setup, check_registries
 
-__all__ = ["Client", "Endpoint", "InputError", "Setup", "check_registries", "egress_rule", "setups"]
+__all__ = ["Client", "Endpoint", "File", "InputError", "Setup", "check_registries", "egress_rule", "setups"]
 
 _MAKERS = {
     Client.DOCKER: docker.setups,

@@ -1,0 +1,130 @@
+"""The commands. Each reads its arguments, calls one thing and hands the outcome to `render`."""
+
+import asyncio
+import platform
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxy import __version__
+from proxy import app as application
+from proxy.cli import demo as demonstration
+from proxy.cli import documents, render
+from proxy.cli.clients import Client, Endpoint, InputError, check_registries, setups
+from proxy.cli.install import read_ca, write
+from proxy.config import load
+from proxy.oci.errors import MalformedError
+from proxy.oci.reference import DOCKER_HUB, Reference
+from proxy.verdict import Accepted, InsecureUnverified, Refused, Undetermined
+
+CONFIG = Path("/etc/sealgate/config.toml")
+# An insecure rule that lets an image through has done what it says; what it is called is in the output.
+_EXIT_CODES = {Accepted: 0, InsecureUnverified: 0, Refused: 1, Undetermined: 3}
+
+app = typer.Typer(
+    name="sealgate",
+    help="A pull-through registry proxy that lets only verified images reach your machines.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar="SEALGATE_CONFIG", metavar="FILE", help="The configuration, TOML."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def serve(config: Config = CONFIG) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    asyncio.run(application.serve(load(config), ready=render.ready))
+
+
+@app.command()
+def check_config(config: Config = CONFIG, *, as_json: Json = False) -> None:
+    """Read the configuration and say what it means, and what in it is insecure."""
+    settings = load(config)
+    if as_json:
+        render.document(documents.settings(settings))
+    else:
+        render.settings(settings)
+
+
+@app.command()
+def verify(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="For example ghcr.io/org/app:1.")],
+    config: Config = CONFIG,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Judge an image as a pull would, remember nothing, and show every candidate and why it counted or not.
+
+    Exit code 0: accepted, 1: refused, 3: could not be decided. The rule's mode does not change it.
+    """
+    settings = load(config)
+    reference = _reference(image)
+    with render.busy(f"looking for signatures of {reference}"):
+        seen = asyncio.run(application.verify(settings, reference))
+    if as_json:
+        render.document(documents.examination(seen))
+    else:
+        render.examination(seen)
+    raise typer.Exit(_EXIT_CODES[type(seen.verdict)])
+
+
+def _reference(image: str) -> Reference:
+    try:
+        return Reference.parse(image)
+    except MalformedError as err:
+        raise InputError(str(err), "write it as for docker pull: ghcr.io/org/app:1") from err
+
+
+@app.command()
+def client_config(  # noqa: PLR0913 (a command line has as many options as it has)
+    client: Annotated[Client, typer.Argument(help="Whose configuration.", show_default=False)],
+    endpoint: Annotated[str, typer.Option(metavar="URL", help="Sealgate, as the nodes reach it: http(s)://HOST:PORT.")],
+    registry: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST", help="A registry to reach through Sealgate; repeat it. Default: docker.io."),
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The CA of Sealgate's certificate, PEM, if it is your own.")
+    ] = None,
+    write_to: Annotated[
+        Path | None,
+        typer.Option("--write", metavar="DIR", help="Write the files under this folder; / is this machine."),
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Print what to write on a node, and say whether it is held or sealed."""
+    at = Endpoint.parse(endpoint, read_ca(ca) if ca else None)
+    made = setups(client, at, check_registries(registry or [DOCKER_HUB]))
+    written = write(write_to, (file for setup in made for file in setup.files)) if write_to else []
+    if as_json:
+        render.document(documents.client_config(client, at, made))
+    else:
+        render.client_config(at, made)
+    for path in written:
+        render.note(f"wrote {path}")
+
+
+@app.command()
+def demo(
+    *, once: Annotated[bool, typer.Option("--once", help="End by itself: 0 if all went as expected.")] = False
+) -> None:
+    """Run the whole thing on an embedded registry, on loopback, and show what each client gets."""
+    as_expected = asyncio.run(demonstration.run(sys.argv[0], once=once))
+    raise typer.Exit(0 if as_expected else 1)
+
+
+@app.command()
+def version(*, as_json: Json = False) -> None:
+    """Print the version."""
+    if as_json:
+        render.document({"sealgate": __version__, "python": platform.python_version()})
+    else:
+        render.result(f"sealgate {__version__} (Python {platform.python_version()})")

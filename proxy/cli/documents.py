@@ -1,0 +1,121 @@
+"""What `--json` prints: values as JSON-able dictionaries. Their members are public; add, do not rename."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from proxy.cli.clients import Client, Endpoint, Setup, egress_rule
+from proxy.config import Settings
+from proxy.gate import Candidate, Examination
+from proxy.verdict import Accepted, Evidence, InsecureUnverified, Refused, Rejection, Undetermined, Verdict
+
+_OUTCOMES = {
+    Accepted: "accepted",
+    InsecureUnverified: "insecure_unverified",
+    Refused: "refused",
+    Undetermined: "undetermined",
+}
+
+
+def outcome(verdict: Verdict) -> str:
+    """Return the one word for a verdict."""
+    return _OUTCOMES[type(verdict)]
+
+
+def examination(seen: Examination) -> dict[str, Any]:
+    """Return a dry run: the verdict, every candidate, what could not be read and what could not be reached."""
+    verdict = seen.verdict
+    subject = verdict.subject
+    return {
+        "image": str(subject.repository),
+        "tag": subject.tag,
+        "digest": str(subject.digest),
+        "rule": verdict.rule,
+        "verdict": outcome(verdict),
+        "evidence": [evidence(one) for one in verdict.evidence] if isinstance(verdict, Accepted) else [],
+        "rejections": [rejection(one) for one in verdict.rejections] if isinstance(verdict, Refused) else [],
+        "cause": verdict.cause if isinstance(verdict, Undetermined) else None,
+        "candidates": [_candidate(one) for one in seen.candidates],
+        "unreadable": [rejection(one) for one in seen.rejections],
+        "unreached": list(seen.unreached),
+    }
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    finding = candidate.finding
+    return {
+        "signer": candidate.signer,
+        "location": candidate.signature.location,
+        "kind": candidate.signature.kind,
+        "counted": isinstance(finding, Evidence),
+        "evidence": evidence(finding) if isinstance(finding, Evidence) else None,
+        "rejection": rejection(finding) if isinstance(finding, Rejection) else None,
+    }
+
+
+def evidence(one: Evidence) -> dict[str, Any]:
+    """Return what one signature proved."""
+    return {
+        "format": one.format,
+        "signer": one.signer,
+        "signature": one.signature,
+        "trust": one.trust,
+        "signed_at": one.signed_at.isoformat() if one.signed_at else None,
+        "claims": dict(one.claims),
+    }
+
+
+def rejection(one: Rejection) -> dict[str, Any]:
+    """Return why one candidate or signer did not count."""
+    return {"reason": str(one.reason), "detail": one.detail, "signer": one.signer, "signature": one.signature}
+
+
+def settings(read: Settings) -> dict[str, Any]:
+    """Return what a configuration means. Of credentials it says only that there are some."""
+    server = read.server
+    return {
+        "server": {
+            "listen": str(server.listen),
+            "admin_listen": str(server.admin_listen),
+            "tls": server.tls_certificate is not None,
+            "refusal": str(server.refusal),
+            "default_upstream": server.default_upstream,
+            "state_dir": str(server.state_dir),
+        },
+        "upstreams": {
+            name: {"url": one.url, "credentials": one.credentials is not None, "insecure_http": one.insecure_http}
+            for name, one in read.upstreams.items()
+        },
+        "signers": sorted(read.signers),
+        "rules": [
+            {
+                "name": rule.name,
+                "images": [str(pattern) for pattern in rule.images],
+                "require": str(rule.require),
+                "mode": str(rule.mode),
+                "on_outage": str(rule.on_outage),
+            }
+            for rule in read.rules
+        ],
+        "warnings": list(read.warnings),
+        "relaxations": list(read.relaxations),
+    }
+
+
+def client_config(client: Client, endpoint: Endpoint, made: Sequence[Setup]) -> dict[str, Any]:
+    """Return the set-ups of a client with their files."""
+    return {
+        "client": str(client),
+        "endpoint": endpoint.url,
+        "setups": [
+            {
+                "title": setup.title,
+                "hold": str(setup.hold),
+                "statement": setup.statement,
+                "files": [{"path": str(file.path), "content": file.content, "why": file.why} for file in setup.files],
+                "steps": list(setup.steps),
+                "warnings": list(setup.warnings),
+            }
+            for setup in made
+        ],
+        "egress": egress_rule(endpoint),
+    }

@@ -1,0 +1,81 @@
+"""The way in and the only way out: arguments to an exit code, errors to lines on stderr.
+
+0 ok or accepted, 1 refused, 2 usage or configuration, 3 could not decide, 130 interrupted, 141 nobody reads the output.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+import typer
+
+from proxy.cli import render
+from proxy.cli.clients import InputError
+from proxy.cli.commands import app
+from proxy.config import ConfigError
+from proxy.oci.errors import RegistryError, UnknownUpstreamError
+from proxy.stores.database import StoreError
+
+USAGE = 2
+UNDECIDED = 3
+# What a shell reports for a program that SIGPIPE ended.
+BROKEN_PIPE = 141
+
+# What a user can bring about. Everything else is a bug, and crashes.
+_FAILURES = (typer.TyperException, InputError, ConfigError, StoreError, RegistryError, OSError)
+
+
+def main() -> NoReturn:
+    """Run the command line and leave."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        code = app(args=list(arguments), prog_name="sealgate", standalone_mode=False)
+    except BrokenPipeError:
+        return _nobody_reads()
+    except _FAILURES as err:
+        return _failed(err)
+    except ExceptionGroup as group:
+        # What ends a task of the server comes in a group of its own.
+        known, bugs = group.split(_FAILURES)
+        if known is None or bugs is not None:
+            raise
+        return _failed(known.exceptions[0])
+    return code if isinstance(code, int) else 0
+
+
+def _failed(err: Exception) -> int:
+    for message, hint in _complaints(err):
+        render.error(message, hint)
+    undecided = isinstance(err, RegistryError) and not isinstance(err, UnknownUpstreamError)
+    return UNDECIDED if undecided else USAGE
+
+
+def _complaints(err: Exception) -> Iterator[tuple[str, str | None]]:
+    match err:
+        case typer.TyperException():
+            context = getattr(err, "ctx", None)
+            command = context.command_path if context else "sealgate"
+            yield err.format_message(), f"{command} --help says what there is"
+        case ConfigError():
+            for one in err.mistakes:
+                where = f"{err.file}: {one.where}: " if one.where else f"{err.file}: "
+                yield where + one.what, one.hint
+        case InputError():
+            yield str(err), err.hint
+        case UnknownUpstreamError():
+            yield str(err), "sealgate check-config lists the upstreams that are configured"
+        case OSError(strerror=str(what), filename=where):
+            yield f"{where}: {what}" if where else what, None
+        case _:
+            yield str(err), None
+
+
+def _nobody_reads() -> int:
+    """Let the interpreter's last flush go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE

@@ -1,0 +1,195 @@
+"""Everything that is printed: results on stdout, everything else on stderr. No other module of this room writes."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NoReturn, TextIO
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from proxy.app import Addresses
+from proxy.cli.clients import Endpoint, Setup, egress_rule
+from proxy.cli.documents import outcome
+from proxy.config import Settings
+from proxy.gate import Candidate, Examination
+from proxy.verdict import Accepted, Evidence, Refused, Undetermined, Verdict
+
+# What is piped has no width; a table that is cut at 80 columns would lose digests.
+_PIPE_WIDTH = 240
+# Texts that a registry chose: no longer than this, and nothing in them that a terminal obeys.
+_FOREIGN_MAX = 300
+_COLOURS = {"accepted": "green", "insecure_unverified": "yellow", "refused": "red", "undetermined": "magenta"}
+
+
+class _Terminal(Console):
+    """A rich console that leaves a closed pipe to the one who decides about exits."""
+
+    def __init__(self, file: TextIO | None) -> None:
+        width = None if file is not None and file.isatty() else _PIPE_WIDTH
+        super().__init__(file=file, width=width, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise BrokenPipeError
+
+
+def result(*parts: RenderableType) -> None:
+    """Print to stdout, one part a line."""
+    _Terminal(sys.stdout).print(*parts, sep="\n")
+
+
+def document(value: Any) -> None:  # noqa: ANN401 (whatever JSON can hold)
+    """Print JSON to stdout."""
+    result(json.dumps(value, indent=2))
+
+
+def error(message: str, hint: str | None = None) -> None:
+    """Print what went wrong and what would help to stderr: lower case, without a full stop."""
+    terminal = _Terminal(sys.stderr)
+    terminal.print(f"sealgate: error: {_sentence(message)}", style="red")
+    if hint:
+        terminal.print(f"sealgate: hint: {_sentence(hint)}")
+
+
+def note(message: str) -> None:
+    """Print a line about what is going on to stderr."""
+    _Terminal(sys.stderr).print(f"sealgate: {message}")
+
+
+def ready(addresses: Addresses) -> None:
+    """Say where it listens, to a person; what is not a person reads the log."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        note(f"serving {addresses.registry}, status and metrics at {addresses.admin}")
+
+
+def busy(what: str) -> AbstractContextManager[object]:
+    """Show that something is under way while the context lasts; only on a terminal."""
+    terminal = _Terminal(sys.stderr)
+    return terminal.status(what) if terminal.is_terminal else nullcontext()
+
+
+def _sentence(text: str) -> str:
+    """Write a message of ours or of a library in the one form; an acronym keeps its capitals."""
+    text = text.strip().removesuffix(".")
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def examination(seen: Examination) -> None:
+    """Print a dry run: the verdict and its reasons, then every candidate."""
+    reached = seen.verdict
+    rows: list[tuple[str, str | Text]] = [
+        ("image", str(reached.subject)),
+        ("rule", reached.rule),
+        ("verdict", verdict(outcome(reached))),
+        *_because(reached),
+        *(("not readable", f"{one.signature or 'a candidate'}: {one.detail}") for one in seen.rejections),
+        *(("not reached", place) for place in seen.unreached),
+    ]
+    result(_grid(rows))
+    if seen.candidates:
+        result("", _candidates(seen.candidates))
+
+
+def verdict(word: str) -> Text:
+    """Return a verdict's word in its colour."""
+    return Text(word.replace("_", " "), style=f"bold {_COLOURS[word]}")
+
+
+def _because(reached: Verdict) -> list[tuple[str, str]]:
+    match reached:
+        case Accepted():
+            return [("signed by", _signed_by(one)) for one in reached.evidence]
+        case Refused():
+            reasons = ((one.signer, one.detail) for one in reached.rejections)
+            return [("because", f"{signer}: {detail}" if signer else detail) for signer, detail in reasons]
+        case Undetermined():
+            return [("because", reached.cause)]
+        case _:
+            return [("because", "the rule asks for no signature")]
+
+
+def _signed_by(evidence: Evidence) -> str:
+    when = f", at {evidence.signed_at.isoformat()}" if evidence.signed_at else ""
+    return f"{evidence.signer} ({evidence.format}, {evidence.trust}{when})"
+
+
+def _candidates(candidates: Sequence[Candidate]) -> Table:
+    tried = table("signer", "counts", "kind", "where", "why")
+    for one in candidates:
+        counts = isinstance(one.finding, Evidence)
+        why = one.finding.trust if isinstance(one.finding, Evidence) else one.finding.detail
+        answer = Text("yes" if counts else "no", style="green" if counts else "red")
+        tried.add_row(one.signer, answer, one.signature.kind, foreign(one.signature.location), foreign(why))
+    return tried
+
+
+def settings(read: Settings) -> None:
+    """Print what a configuration means, and last what in it is doubtful or insecure."""
+    server = read.server
+    scheme = "https" if server.tls_certificate else "http"
+    result(
+        _grid(
+            [
+                ("listen", f"{scheme}://{server.listen}, status and metrics at http://{server.admin_listen}"),
+                ("refusal", str(server.refusal)),
+                ("state", str(server.state_dir)),
+            ]
+        )
+    )
+    upstreams = table("upstream", "url", "credentials")
+    for name, one in read.upstreams.items():
+        default = " (default)" if name == server.default_upstream else ""
+        upstreams.add_row(f"{name}{default}", one.url, one.credentials.username if one.credentials else "none")
+    rules = table("rule", "images", "require", "mode", "on outage")
+    for rule in read.rules:
+        rules.add_row(
+            rule.name, "\n".join(map(str, rule.images)), str(rule.require), str(rule.mode), str(rule.on_outage)
+        )
+    result("", upstreams, "", rules)
+    for text in read.warnings:
+        result(Text(f"warning: {text}", style="yellow"))
+    for text in read.relaxations:
+        result(Text(f"insecure: {text}", style="bold yellow"))
+    result(Text("ok", style="green"))
+
+
+def client_config(endpoint: Endpoint, made: Sequence[Setup]) -> None:
+    """Print set-ups: files under headers that name their paths, then steps and warnings, then the egress rule."""
+    for setup in made:
+        style = "bold green" if setup.hold == "sealed" else "bold yellow"
+        result(Text(f"{setup.title}: {setup.hold}", style=style), setup.statement, "")
+        for file in setup.files:
+            result(Text(f"==> {file.path} <==", style="bold cyan"), f"({file.why})", file.content)
+        _list("then", setup.steps)
+        _list("know", setup.warnings)
+    result(Text("egress, for every set-up", style="bold"), egress_rule(endpoint))
+
+
+def _list(title: str, items: Sequence[str]) -> None:
+    result(Text(title, style="bold"), *(f"- {item}" for item in items), "")
+
+
+def _grid(rows: Iterable[tuple[str, str | Text]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, foreign(value) if isinstance(value, str) else value)
+    return table
+
+
+def table(*columns: str) -> Table:
+    """Return an empty table of the one kind that is printed."""
+    made = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def foreign(text: str) -> str:
+    """Return a text that somebody else chose, fit for a terminal."""
+    plain = "".join(char if char.isprintable() else "?" for char in text)
+    return plain if len(plain) <= _FOREIGN_MAX else plain[: _FOREIGN_MAX - 3] + "..."

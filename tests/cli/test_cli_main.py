@@ -1,0 +1,325 @@
+"""The command line: exit codes, what stands on which stream, and the form of errors."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from proxy import __version__
+from proxy.cli import commands
+from proxy.cli import main as cli
+from proxy.demo.signing import SigningKey
+from proxy.formats.api import UntrustedSignature
+from proxy.gate import Candidate, Examination
+from proxy.oci.digest import Digest
+from proxy.oci.errors import UnavailableError, UnknownUpstreamError
+from proxy.oci.reference import Repository
+from proxy.stores.database import StoreError
+from proxy.verdict import Accepted, Evidence, InsecureUnverified, Reason, Refused, Rejection, Subject, Undetermined
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+SUBJECT = Subject(Repository("docker.io", "library/app"), Digest.of(b"app"), "1")
+EVIDENCE = Evidence("cosign", "release", "sha256-1.sig", "key 0123", NOW, (("env", "prod"),))
+REJECTION = Rejection(Reason.UNTRUSTED_SIGNER, "no \x1b[2Jtrust", "release", "sha256-2.sig")
+VERDICTS = {
+    "accepted": Accepted(SUBJECT, "all", (EVIDENCE,), NOW),
+    "insecure_unverified": InsecureUnverified(SUBJECT, "all", NOW),
+    "refused": Refused(SUBJECT, "all", (REJECTION, Rejection(Reason.NOT_SIGNED, "not signed")), NOW),
+    "undetermined": Undetermined(SUBJECT, "all", "the registry is away"),
+}
+EXITS = {"accepted": 0, "insecure_unverified": 0, "refused": 1, "undetermined": 3}
+
+
+@pytest.fixture
+def config(tmp_path):
+    file = tmp_path / "config.toml"
+    pem = SigningKey.generate().public_pem.decode()
+    file.write_text(
+        f'[server]\nstate_dir = "state"\n[upstreams."docker.io"]\n[upstreams."ghcr.io"]\nusername = "u"\n'
+        f'password_env = "SECRET"\n[signers.release]\ntype = "cosign-key"\nkey = """{pem}"""\n'
+        '[[rules]]\nname = "all"\nimages = ["**"]\nrequire = "release"\nmode = "warn"\n'
+        '[[rules]]\nname = "gone"\nimages = ["quay.io/**"]\nrequire = "refuse"\n'
+    )
+    return file
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch):
+    monkeypatch.setenv("SECRET", "hunter2")
+    monkeypatch.delenv("SEALGATE_CONFIG", raising=False)
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*arguments):
+        code = cli.run([str(one) for one in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def verify(run, config, monkeypatch):
+    def call(outcome):
+        sees(monkeypatch, outcome)
+        return run("verify", "app:1", "--config", config)
+
+    return call
+
+
+def sees(monkeypatch, outcome):
+    async def verify(settings, reference):
+        assert settings.upstreams
+        if isinstance(outcome, Exception):
+            raise outcome
+        sees.asked = str(reference)
+        return outcome
+
+    monkeypatch.setattr(commands.application, "verify", verify)
+
+
+def examination(verdict):
+    signature = UntrustedSignature("bundle", "sha256:5", b"")
+    candidates = (Candidate("release", signature, EVIDENCE), Candidate("release", signature, REJECTION))
+    return Examination(verdict, candidates, (Rejection(Reason.CORRUPT, "other bytes"),), ("the fallback tag",))
+
+
+@pytest.mark.parametrize("word", VERDICTS)
+def test_verify_exits_with_the_verdict(run, config, monkeypatch, word):
+    sees(monkeypatch, examination(VERDICTS[word]))
+    code, out, err = run("verify", "app:1", "--config", config)
+    assert (code, err) == (EXITS[word], "")
+    assert sees.asked == "docker.io/library/app:1"
+    for text in (str(SUBJECT), word.replace("_", " "), "bundle", "other bytes", "the fallback tag"):
+        assert text in out
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("word", VERDICTS)
+def test_verify_prints_json(run, config, monkeypatch, word):
+    sees(monkeypatch, examination(VERDICTS[word]))
+    code, out, _ = run("verify", "app:1", "--config", config, "--json")
+    seen = json.loads(out)
+    assert code == EXITS[word]
+    assert (seen["verdict"], seen["rule"], seen["image"], seen["tag"]) == (word, "all", "docker.io/library/app", "1")
+    assert [one["counted"] for one in seen["candidates"]] == [True, False]
+    assert seen["candidates"][0]["evidence"]["signed_at"] == NOW.isoformat()
+    assert seen["candidates"][1]["rejection"]["reason"] == "untrusted_signer"
+    assert seen["unreached"] == ["the fallback tag"]
+    assert len(seen["evidence"]) == (word == "accepted")
+    assert len(seen["rejections"]) == 2 * (word == "refused")
+    assert (seen["cause"] is not None) == (word == "undetermined")
+
+
+def test_verify_without_candidates_has_no_table(run, config, monkeypatch):
+    sees(monkeypatch, Examination(VERDICTS["refused"]))
+    assert "counts" not in run("verify", "app:1", "--config", config)[1]
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "hint"),
+    [
+        (UnavailableError("the registry is away"), 3, None),
+        (UnknownUpstreamError("registry quay.io is not configured here"), 2, "sealgate check-config"),
+        (OSError("disk is full"), 2, None),
+        (StoreError("state.db: is not a store"), 2, None),
+    ],
+)
+def test_what_goes_wrong_is_an_error_and_a_hint(verify, failure, code, hint):
+    got, out, err = verify(failure)
+    assert (got, out) == (code, "")
+    assert err.splitlines()[0] == f"sealgate: error: {failure}"
+    assert ("sealgate: hint: " in err) is (hint is not None)
+    assert (hint or "") in err
+
+
+@pytest.mark.parametrize(
+    ("failure", "line"),
+    [
+        (OSError(28, "No space left on device", "/state"), "/state: No space left on device"),
+        (OSError(98, "error while attempting to bind"), "error while attempting to bind"),
+        (ExceptionGroup("tasks", [OSError(98, "Address in use")]), "address in use"),
+    ],
+)
+def test_an_error_of_the_system_is_one_line(verify, failure, line):
+    assert verify(failure) == (2, "", f"sealgate: error: {line}\n")
+
+
+@pytest.mark.parametrize("bug", [ZeroDivisionError(), ExceptionGroup("tasks", [OSError(), ZeroDivisionError()])])
+def test_a_bug_crashes(verify, bug):
+    with pytest.raises(type(bug)):
+        verify(bug)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "missing command"),
+        (["serv"], "no such command"),
+        (["verify"], "missing argument"),
+        (["verify", "UPPER", "--config", "CONFIG"], "UPPER"),
+        (["serve", "--confg", "x"], "no such option"),
+        (["serve", "--config", "/nonexistent/config.toml"], "/nonexistent/config.toml"),
+        (["client-config", "rkt", "--endpoint", "http://a:1"], "rkt"),
+        (["client-config", "docker"], "endpoint"),
+        (["client-config", "docker", "--endpoint", "a:1"], "endpoint 'a:1' is not http"),
+        (["client-config", "docker", "--endpoint", "http://a:1", "--registry", "a/b"], "not a host name"),
+        (["client-config", "docker", "--endpoint", "https://a:1", "--ca", "/nonexistent"], "cannot be read"),
+    ],
+)
+def test_usage_errors_have_our_form(run, config, arguments, says):
+    code, out, err = run(*[str(config) if one == "CONFIG" else one for one in arguments])
+    assert (code, out) == (2, "")
+    error, hint = err.splitlines()
+    assert error.startswith("sealgate: error: ")
+    assert hint.startswith("sealgate: hint: ")
+    assert says in error
+    for line in (error, hint):
+        text = line.split(": ", 2)[2]
+        assert not text.endswith(".")
+        assert not (text[0].isupper() and text[1].islower())
+
+
+def test_every_mistake_of_a_configuration_has_its_lines(run, config):
+    config.write_text('[server]\nlisten = 5\nrefuse = "x"\n')
+    code, _, err = run("check-config", "--config", config)
+    assert code == 2
+    assert sum(line.startswith("sealgate: error: ") for line in err.splitlines()) > 1
+    assert "server.listen" in err
+
+
+def test_check_config_says_what_it_means(run, config):
+    code, out, err = run("check-config", "--config", config)
+    assert (code, err) == (0, "")
+    for text in ("http://127.0.0.1:5000", "docker.io (default)", "https://ghcr.io", "quay.io/**", "release"):
+        assert text in out
+    assert "insecure: rule 'all': mode = \"warn\"" in out
+    assert "warning: rule 'gone'" in out
+    assert "hunter2" not in out
+
+
+def test_check_config_prints_json(run, config):
+    _, out, _ = run("check-config", "--config", config, "--json")
+    read = json.loads(out)
+    assert read["upstreams"]["ghcr.io"] == {"url": "https://ghcr.io", "credentials": True, "insecure_http": False}
+    assert [rule["name"] for rule in read["rules"]] == ["all", "gone"]
+    assert read["relaxations"] == ["rule 'all': mode = \"warn\""]
+    assert read["signers"] == ["release"]
+    assert "hunter2" not in out
+
+
+def test_the_configuration_may_be_named_by_the_environment(run, config, monkeypatch):
+    monkeypatch.setenv("SEALGATE_CONFIG", str(config))
+    assert run("check-config")[0] == 0
+
+
+def test_client_config_prints_files_and_statements(run):
+    code, out, err = run("client-config", "docker", "--endpoint", "http://127.0.0.1:5000")
+    assert (code, err) == (0, "")
+    for text in (": sealed", ": held", "==> /etc/docker/daemon.json <==", "[host]", "egress", "nft"[:3]):
+        assert text in out or text == "nft"
+
+
+def test_client_config_prints_json(run):
+    _, out, _ = run("client-config", "podman", "--endpoint", "http://127.0.0.1:5000", "--registry", "ghcr.io", "--json")
+    made = json.loads(out)
+    assert (made["client"], made["setups"][0]["hold"]) == ("podman", "sealed")
+    assert 'prefix = "ghcr.io"' in made["setups"][0]["files"][0]["content"]
+
+
+def test_client_config_writes_below_a_folder(run, tmp_path):
+    call = ["client-config", "containerd", "--endpoint", "http://127.0.0.1:5000", "--write", tmp_path]
+    code, _, err = run(*call)
+    written = tmp_path / "etc/containerd/certs.d/_default/hosts.toml"
+    assert code == 0
+    assert f"sealgate: wrote {written}" in err
+    assert 'server = "http://127.0.0.1:5000"' in written.read_text()
+    assert run(*call)[0] == 0, "the same again changes nothing"
+    written.write_text("mine")
+    (tmp_path / "etc/containerd/certs.d/docker.io/hosts.toml").unlink()
+    code, _, err = run(*call)
+    assert code == 2
+    assert "is there already" in err
+    assert written.read_text() == "mine"
+    assert not (tmp_path / "etc/containerd/certs.d/docker.io/hosts.toml").exists(), "nothing is written in part"
+
+
+def test_a_ca_is_read_from_this_machine(run, tmp_path):
+    ca = tmp_path / "ca.pem"
+    call = ["client-config", "docker", "--endpoint", "https://a:1", "--ca", ca]
+    ca.write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    assert "==> /etc/docker/certs.d/a:1/ca.crt <==" in run(*call)[1]
+    ca.write_text("x" * (1024 * 1024 + 1))
+    code, _, err = run(*call)
+    assert code == 2
+    assert "is larger than" in err
+
+
+@pytest.mark.parametrize("flag", [[], ["--json"]])
+def test_version(run, flag):
+    code, out, _ = run("version", *flag)
+    assert code == 0
+    assert __version__ in out
+
+
+def test_serve_says_where_on_a_terminal_only(run, config, monkeypatch):
+    async def serve(settings, ready):
+        ready(commands.application.Addresses("http://127.0.0.1:1", "http://127.0.0.1:2"))
+        await asyncio.sleep(0)
+        assert settings.server
+
+    monkeypatch.setattr(commands.application, "serve", serve)
+    assert run("serve", "--config", config) == (0, "", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert "http://127.0.0.1:2" in run("serve", "--config", config)[2]
+
+
+def test_an_interrupt_is_130(run, config, monkeypatch):
+    sees(monkeypatch, KeyboardInterrupt())
+    monkeypatch.setattr(commands, "load", _interrupt)
+    assert run("verify", "app:1", "--config", config)[0] == 130
+
+
+def _interrupt(_path):
+    raise KeyboardInterrupt
+
+
+def test_a_spinner_only_on_a_terminal(run, config, monkeypatch):
+    sees(monkeypatch, examination(VERDICTS["accepted"]))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    assert "looking for signatures" in run("verify", "app:1", "--config", config)[2]
+
+
+@pytest.mark.parametrize("command", [["-m", "proxy"], [Path(sys.executable).with_name("sealgate")]])
+def test_the_program_is_there_under_both_names(command):
+    program = [sys.executable, *command] if command[0] == "-m" else command
+    done = subprocess.run([*program, "version"], capture_output=True, text=True, check=True, timeout=30)  # noqa: S603
+    assert done.stdout.startswith(f"sealgate {__version__}")
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["client-config", "docker", "--endpoint", "http://a:1", "--json"]])
+def test_a_reader_that_goes_away_is_no_error(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(  # noqa: S603 (our own program)
+        [sys.executable, "-m", "proxy", *arguments], stdout=writing, stderr=subprocess.PIPE, check=False, timeout=30
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_no_stdout_at_all_is_no_error():
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$0" -m proxy version >&-', sys.executable],
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
