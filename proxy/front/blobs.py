@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from proxy.front.errors import COMMON_HEADERS
 from proxy.gate import BlobGrant
 from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX
 from proxy.oci.digest import Digest
@@ -35,12 +36,12 @@ def wanted_range(header: str | None) -> str | None:
 def blob_headers(digest: Digest, size: int) -> dict[str, str]:
     """Return the headers of a whole blob; a HEAD gets the same ones."""
     return {
+        **COMMON_HEADERS,
         "Content-Type": "application/octet-stream",
         "Content-Length": str(size),
         "Docker-Content-Digest": str(digest),
         "ETag": f'"{digest}"',
         "Accept-Ranges": "bytes",
-        "Docker-Distribution-Api-Version": "registry/2.0",
     }
 
 
@@ -96,7 +97,7 @@ def _begin(stream: BlobStream, grant: BlobGrant) -> tuple[web.StreamResponse, As
         response.headers["Content-Range"] = stream.content_range or ""
         return response, _exactly(stream.chunks, length)
     if stream.status == web.HTTPRequestRangeNotSatisfiable.status_code:
-        headers = {"Content-Range": f"bytes */{member.size}", "Content-Length": "0"}
+        headers = {**COMMON_HEADERS, "Content-Range": f"bytes */{member.size}", "Content-Length": "0"}
         return web.StreamResponse(status=stream.status, headers=headers), _exactly(stream.chunks, 0)
     if stream.size not in {None, member.size}:
         raise CorruptError(f"the upstream's blob is {stream.size} bytes long, the manifest says {member.size}")

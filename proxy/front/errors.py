@@ -17,7 +17,10 @@ from proxy.policy.explain import explain
 from proxy.policy.model import Decision
 from proxy.verdict import Undetermined
 
-# facts of the clients: Docker shows one line; containerd 1.6 only the status line, where longer ones are cut.
+# In every answer. Docker told a registry by the first (docker/distribution, API specification); the second names the
+# product and keeps its parts and their versions to itself.
+COMMON_HEADERS = {"Docker-Distribution-Api-Version": "registry/2.0", "Server": "sealgate"}
+# Measured: Docker shows one line; containerd 1.6 only the status line, where longer ones are cut.
 MESSAGE_MAX = 200
 # What stands in a status line, a Location and a JSON text alike without being escaped, cut or parsed as something else.
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;/@_-+=()[]'*<>!&|~")

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from proxy.front.errors import COMMON_HEADERS
 from proxy.front.routes import Asked
 from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, NotFoundError
@@ -26,7 +27,7 @@ async def tags_response(asked: Asked, upstreams: Upstreams, repository: Reposito
         raise MalformedError(f"n={n[:20]!r} is not a number of tags")
     last = check_tag(query["last"]) if query.get("last") else None
     tags, next_last = await upstreams.tags(repository, min(int(n), TAGS_PAGE_MAX), last)
-    headers = {}
+    headers = dict(COMMON_HEADERS)
     if next_last is not None:
         following = {"n": n, "last": next_last} | ({"ns": asked.ns} if asked.ns else {})
         headers["Link"] = f'</v2/{asked.name}/tags/list?{urlencode(following)}>; rel="next"'
@@ -44,7 +45,7 @@ async def referrers_response(asked: Asked, upstreams: Upstreams, repository: Rep
     merged |= {one.digest: one for one in await _listed(upstreams, repository, digest)}
     wanted = (asked.query or {}).get("artifactType")
     found = [_json(one) for one in merged.values() if wanted is None or one.artifact_type == wanted]
-    headers = {"OCI-Filters-Applied": "artifactType"} if wanted is not None else {}
+    headers = COMMON_HEADERS | ({"OCI-Filters-Applied": "artifactType"} if wanted is not None else {})
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
     return web.Response(body=json.dumps(index).encode(), content_type=OCI_INDEX, headers=headers)
 

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from proxy.front.errors import from_decision
+from proxy.front.errors import COMMON_HEADERS, from_decision
 from proxy.gate import Pulled
 from proxy.policy.model import Decision, Mode
 from proxy.verdict import Refused, Undetermined
@@ -18,11 +18,11 @@ def manifest_response(pulled: Pulled, ns: str | None, image: str) -> web.Respons
     """
     manifest = pulled.manifest
     headers = {
+        **COMMON_HEADERS,
         "Content-Type": manifest.media_type,
         "Content-Length": str(len(manifest.body)),
         "Docker-Content-Digest": str(manifest.digest),
         "ETag": f'"{manifest.digest}"',
-        "Docker-Distribution-Api-Version": "registry/2.0",
     }
     if ns is not None:
         headers["OCI-Namespace"] = ns

@@ -172,7 +172,7 @@ class Front:
         if pulled.decision is not None and not isinstance(pulled.decision.verdict, Accepted):
             self._observer.served_unverified(request, image, pulled.decision)
         else:
-            self._warm.put(request, response, pulled.manifest.body, pulled.expires)
+            self._warm.put(request, response, pulled.expires)
         return response
 
     async def _blob(
@@ -218,8 +218,7 @@ async def _in_time(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def _ping() -> web.Response:
-    headers = {"Docker-Distribution-Api-Version": "registry/2.0", "Content-Type": "application/json"}
-    return web.Response(body=b"{}", headers=headers)
+    return web.Response(body=b"{}", headers={**errors.COMMON_HEADERS, "Content-Type": "application/json"})
 
 
 def _client(request: web.BaseRequest) -> str:
@@ -227,5 +226,5 @@ def _client(request: web.BaseRequest) -> str:
 
 
 def _response(given: Answer) -> web.Response:
-    headers = {"Docker-Distribution-Api-Version": "registry/2.0", **given.headers}
+    headers = {**errors.COMMON_HEADERS, **given.headers}
     return web.Response(status=given.status, reason=given.reason, body=given.body, headers=headers)
