@@ -161,3 +161,14 @@ async def test_tags_page_by_page():
         assert await upstream.tags(REPOSITORY) == (["v1", "v2", "v3"], None)
         assert await upstream.tags(REPOSITORY, 2) == (["v1", "v2"], "v2")
         assert await upstream.tags(REPOSITORY, 2, "v2") == (["v3"], None)
+
+
+async def test_large_content_is_read_beside_the_event_loop(monkeypatch):
+    monkeypatch.setattr("proxy.upstream.client.INLINE_BYTES_MAX", 0)
+    async with serve(registry_with()) as url, upstream_at(url) as upstream:
+        assert (await upstream.manifest(by_tag())).digest == IMAGE.digest
+        assert await upstream.blob(REPOSITORY, described(BLOB), len(BLOB)) == BLOB
+        assert await upstream.tags(REPOSITORY) == (["v1"], None)
+        assert await upstream.referrers(REPOSITORY, IMAGE.digest) == []
+        with pytest.raises(CorruptError):
+            await upstream.blob(REPOSITORY, described(BLOB, len(BLOB) + 1), 10_000)
