@@ -63,6 +63,7 @@ class Audit:
         self,
         decision: Decision | None,
         *,
+        identifier: str | None,
         time: datetime,
         image: str,
         reason: str,
@@ -72,7 +73,7 @@ class Audit:
     ) -> None:
         """Write that a request was refused; `decision` is None where something else than the policy refused it.
 
-        `image` is what was asked for, `form` how the client was told.
+        `image` is what was asked for, `form` how the client was told, `identifier` the id in the client's message.
         """
         fields: dict[str, Any] = {"image": image[:TEXT_MAX], "reason": reason, "form": form}
         if decision is not None:
@@ -82,7 +83,7 @@ class Audit:
                 "verdict": verdict_name(decision.verdict),
                 "mode": decision.mode.value,
             }
-        self._put(time, "refused_pull", decision.id if decision else None, fields, client, user_agent)
+        self._put(time, "refused_pull", identifier, fields, client, user_agent)
 
     def close(self) -> None:
         """Write what waits and close the file."""

@@ -46,6 +46,7 @@ _REFUSALS = frozenset(Reason) | {
     "denied",
     "unavailable",
     "unsupported",
+    "internal_error",
 }
 _VERDICTS: dict[type[Verdict], str] = {
     Accepted: "accepted",
@@ -183,7 +184,7 @@ class Metrics:
         self._verification_seconds.observe(seconds)
 
     def refused(self, user_agent: str, form: str, reason: str) -> None:
-        """Count a refused request."""
+        """Count a refused request. `reason` is the label of a `front` refusal."""
         self._refusals.labels(client_kind(user_agent), _one_of(_FORMS, form), _one_of(_REFUSALS, reason)).inc()
 
     def served_unverified(self, decision: Decision) -> None:

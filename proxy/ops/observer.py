@@ -42,6 +42,11 @@ class Refusal(Protocol):
         """What it counts under."""
         ...
 
+    @property
+    def id(self) -> str | None:
+        """What people quote; that of the decision where there is one."""
+        ...
+
 
 class Observer:
     """Tells operators what happens. No method raises or waits."""
@@ -70,11 +75,17 @@ class Observer:
         client, user_agent, now = request.remote or "unknown", request.headers.get("User-Agent", ""), self._clock()
         self._metrics.refused(user_agent, form, refusal.label)
         self._audit.refused_pull(
-            decision, time=now, image=image, reason=refusal.label, form=form, client=client, user_agent=user_agent
+            decision,
+            identifier=refusal.id,
+            time=now,
+            image=image,
+            reason=refusal.label,
+            form=form,
+            client=client,
+            user_agent=user_agent,
         )
-        identifier = decision.id if decision else None
-        self._tally.recent.add(RefusalSeen(now, identifier, image, refusal.label, client))
-        self._log.info("refused", id=identifier, image=image, message=refusal.message, client=client)
+        self._tally.recent.add(RefusalSeen(now, refusal.id, image, refusal.label, client))
+        self._log.info("refused", id=refusal.id, image=image, message=refusal.message, client=client)
 
     def served_unverified(self, request: Request, image: str, decision: Decision) -> None:
         """Tell of an image that is served without being accepted."""

@@ -32,7 +32,7 @@ class RuleSeen:
 
 @dataclass(frozen=True, slots=True)
 class RefusalSeen:
-    """A refused pull. `id` is None where something else than the policy refused it."""
+    """A refused pull. `id` is the one in the message that the client was shown."""
 
     at: datetime
     id: str | None

@@ -125,11 +125,10 @@ def test_every_reason_on_one_line_whatever_it_cites(path):
 @pytest.mark.parametrize(
     ("judged", "fields"),
     [
-        (None, {"id": None}),
+        (None, {}),
         (
             REFUSED,
             {
-                "id": "k7f3",
                 "digest": str(digest(0)),
                 "rule": "everything",
                 "verdict": "refused",
@@ -141,13 +140,21 @@ def test_every_reason_on_one_line_whatever_it_cites(path):
 def test_a_refused_pull_is_one_line(path, judged, fields):
     audit = Audit.open(path, pytest.fail)
     audit.refused_pull(
-        judged, time=NOW, image="ghcr.io/org/app:v1", reason="x", form="hold", client="10.0.0.7", user_agent=DOCKER
+        judged,
+        identifier="q1",
+        time=NOW,
+        image="ghcr.io/org/app:v1",
+        reason="x",
+        form="hold",
+        client="10.0.0.7",
+        user_agent=DOCKER,
     )
     audit.close()
     assert written(path) == [
         {
             "time": "2026-11-21T12:00:00+00:00",
             "event": "refused_pull",
+            "id": "q1",
             "image": "ghcr.io/org/app:v1",
             "reason": "x",
             "form": "hold",

@@ -19,6 +19,15 @@ from support.ops import (
 )
 from support.stores import key, refused
 
+from proxy.front import errors
+from proxy.front.refusals import Form
+from proxy.front.routes import Kind
+from proxy.oci.errors import (
+    MalformedError,
+    NotFoundError,
+    UnavailableError,
+    UnknownUpstreamError,
+)
 from proxy.ops.metrics import verdict_name, why_unverified
 from proxy.policy.model import Mode
 
@@ -148,3 +157,37 @@ def test_the_client_is_told_by_its_own_words():
     metrics = make_metrics()
     metrics.refused(DOCKER, "plain", "undetermined")
     assert sample(metrics, "sealgate_refusals_total", client="docker", form="plain", reason="undetermined") == 1
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        *(errors.from_error(kind("x"), "image") for kind in (MalformedError, UnavailableError, UnknownUpstreamError)),
+        *(errors.from_error(NotFoundError("x"), "image", it) for it in ("MANIFEST_UNKNOWN", "BLOB_UNKNOWN")),
+        *(errors.from_decision(it, "image") for it in (REFUSED, AWAY, decision(refused(key(), rejections=())))),
+        errors.unknown_blob("image"),
+        errors.bad_request(MalformedError("x")),
+        errors.unsupported("PUT"),
+        errors.our_mistake(),
+    ],
+    ids=lambda it: it.label,
+)
+def test_every_refusal_of_the_front_has_its_own_label(refusal):
+    metrics = make_metrics()
+    metrics.refused(DOCKER, "hold", refusal.label)
+    assert sample(metrics, "sealgate_refusals_total", client="docker", form="hold", reason=refusal.label) == 1
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_of_request_has_its_own_label(kind):
+    metrics = make_metrics()
+    metrics.begun()
+    metrics.answered(kind, "GET", 200, 0)
+    assert sample(metrics, "sealgate_requests_total", kind=kind.value, method="GET", status="200") == 1
+
+
+@pytest.mark.parametrize("form", Form)
+def test_every_form_has_its_own_label(form):
+    metrics = make_metrics()
+    metrics.refused("", form, "denied")
+    assert sample(metrics, "sealgate_refusals_total", client="other", form=form.value, reason="denied") == 1

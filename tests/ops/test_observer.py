@@ -14,7 +14,7 @@ from proxy.ops.observer import Observer
 from proxy.ops.status import Tally
 
 REQUEST = SimpleNamespace(remote="10.0.0.7", headers={"User-Agent": DOCKER})
-REFUSAL = SimpleNamespace(message="sealgate: ghcr.io/org/app:v1 refused", label="not_signed")
+REFUSAL = SimpleNamespace(message="sealgate: ghcr.io/org/app:v1 refused", label="not_signed", id="q1")
 
 
 @pytest.fixture
@@ -40,21 +40,21 @@ def test_a_verdict(told):
     assert [(it["event"], it["client"]) for it in told.lines()] == [("verdict", "10.0.0.7")]
 
 
-@pytest.mark.parametrize(("judged", "identifier"), [(REFUSED, "k7f3"), (None, None)])
-def test_a_refusal(told, judged, identifier):
+@pytest.mark.parametrize("judged", [REFUSED, None])
+def test_a_refusal(told, judged):
     with capture_logs() as logged:
         told.it.refused(REQUEST, "ghcr.io/org/app:v1", REFUSAL, "hold", judged)
     assert sample(told.metrics, "sealgate_refusals_total", client="docker", form="hold", reason="not_signed") == 1
     (seen,) = told.tally.snapshot(NOW + timedelta(minutes=1)).refusals
     assert (seen.id, seen.image, seen.reason, seen.client) == (
-        identifier,
+        "q1",
         "ghcr.io/org/app:v1",
         "not_signed",
         "10.0.0.7",
     )
     (line,) = told.lines()
-    assert (line["event"], line["id"], line["user_agent"]) == ("refused_pull", identifier, DOCKER)
-    assert [(it["event"], it["id"]) for it in logged] == [("refused", identifier)]
+    assert (line["event"], line["id"], line["user_agent"]) == ("refused_pull", "q1", DOCKER)
+    assert [(it["event"], it["id"]) for it in logged] == [("refused", "q1")]
 
 
 def test_a_client_that_says_nothing(told):
