@@ -36,7 +36,7 @@ from proxy.upstream.retry import Backoff
 from proxy.upstream.table import Upstreams
 from proxy.verdict import Subject
 
-# Google's registry redirects with 16 KiB of query; a client's own token may be as long (measured: aiohttp's 8190 fails).
+# Google's registry redirects with 16 KiB of query, and a client's token may be as long (measured: 8190 is too little).
 HEADER_BYTES_MAX = 32 * 1024
 # How long transfers under way may go on after SIGTERM: below the 30 s that Kubernetes waits before it kills.
 SHUTDOWN_SECONDS = 20.0
@@ -70,11 +70,11 @@ class _Stop(Exception):  # noqa: N818 (no error: the way a TaskGroup is told tha
 
 @asynccontextmanager
 async def _task_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """A TaskGroup whose tasks are cancelled when the body ends."""
+    """Run a TaskGroup whose tasks are cancelled when the body ends."""
     try:
         async with asyncio.TaskGroup() as tasks:
             yield tasks
-            raise _Stop
+            raise _Stop  # noqa: TRY301 (to the TaskGroup, which catches it below)
     except* _Stop:
         pass
 

@@ -1,8 +1,8 @@
 """From a request line to what is asked for (distribution-spec 1.1, Endpoints).
 
 Works on the raw path: a decoded `%2f` would make another name of it (measured: aiohttp's `path` decodes), so a path
-with `%`, `//` or `..` names nothing here. Two steps, so that a request whose registry is unknown can still be refused in
-the form that stops its client: `parse` reads what was written, `Namespaces.repository` says which repository that is.
+with `%`, `//` or `..` names nothing here. Two steps, so that a request whose registry is unknown can still be refused
+in the form that stops its client: `parse` reads what was written, `Namespaces.repository` says which repository it is.
 """
 
 import re
