@@ -63,22 +63,26 @@ def from_error(error: RegistryError, image: str, missing: str = "MANIFEST_UNKNOW
     """Say an error about an image in OCI terms; `missing` is the code for what the upstream does not have."""
     match error:
         case UnknownUpstreamError():
-            status, code, words = 404, "NAME_UNKNOWN", str(error)
+            status, code, label, words = 404, "NAME_UNKNOWN", "name_unknown", str(error)
         case NotFoundError():
-            status, code, words = 404, missing, f"not found: {error}"
+            status, code, label, words = 404, missing, "not_found", f"not found: {error}"
         case UpstreamDeniedError():
-            status, code, words = 403, "DENIED", f"the upstream registry refuses access: {error}"
+            status, code, label = 403, "DENIED", "upstream_denied"
+            words = f"the upstream registry refuses access: {error}"
         case MalformedError():
-            status, code, words = 403, "DENIED", f"not an image that can be verified: {error}"
+            status, code, label = 403, "DENIED", "malformed"
+            words = f"not an image that can be verified: {error}"
         case CorruptError():
-            status, code, words = 403, "DENIED", f"the upstream registry sent other bytes than it promised: {error}"
+            status, code, label = 403, "DENIED", "corrupt"
+            words = f"the upstream registry sent other bytes than it promised: {error}"
         case _:
-            status, code, words = 503, "UNAVAILABLE", f"could not be verified now: {error}"
+            status, code, label = 503, "UNAVAILABLE", "unavailable"
+            words = f"could not be verified now: {error}"
     retry_after = None
     if isinstance(error, UnavailableError):
         retry_after = max(1, round(error.retry_after or RETRY_AFTER))
     message = one_line(f"sealgate: {short_image(image)}: {words}")
-    return Refusal(status, code, message, code.lower(), retry_after)
+    return Refusal(status, code, message, label, retry_after)
 
 
 def with_id(refusal: Refusal, identifier: str) -> Refusal:

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from proxy.front.errors import Refusal, body, one_line
-from proxy.front.routes import Asked, Dialect, Kind
+from proxy.front.routes import PULLS, Asked, Dialect, Kind
 from proxy.oci.manifest import DOCKER_LIST, OCI_MANIFEST
 
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
@@ -60,8 +60,7 @@ class Answer:
 
 def answer(asked: Asked, refusal: Refusal, form: Form) -> Answer:
     """Return the response that stops the client that asked this. Pure."""
-    pulls = asked.kind in {Kind.MANIFESTS, Kind.BLOBS}
-    if form is Form.PLAIN or asked.is_explicit or not pulls or _is_signature_lookup(asked, refusal):
+    if form is Form.PLAIN or asked.is_explicit or asked.kind not in PULLS or _is_signature_lookup(asked, refusal):
         return _plain(asked, refusal)
     return _hold(asked, refusal.message)
 

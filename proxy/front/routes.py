@@ -34,6 +34,10 @@ class Kind(StrEnum):
     UNSUPPORTED = "unsupported"
 
 
+# What brings content onto a machine, and so what a client may look for elsewhere if it is refused here.
+PULLS = frozenset({Kind.MANIFESTS, Kind.BLOBS})
+
+
 class Dialect(StrEnum):
     """How a client speaks, as far as it decides which answer stops it. Told by what it sends, not by its name."""
 

@@ -13,7 +13,7 @@ from proxy.front.errors import Refusal
 from proxy.front.listings import referrers_response, tags_response
 from proxy.front.manifests import manifest_response
 from proxy.front.refusals import Answer, Form, answer
-from proxy.front.routes import Asked, Dialect, Kind, Namespaces, parse
+from proxy.front.routes import PULLS, Asked, Dialect, Kind, Namespaces, parse
 from proxy.front.warm import Warm
 from proxy.gate import Gate
 from proxy.oci.digest import Digest
@@ -131,7 +131,8 @@ class Front:
     def _refuse(self, request: web.BaseRequest, asked: Asked, no: _Refused) -> web.Response:
         refusal = no.refusal if no.refusal.id else errors.with_id(no.refusal, self._new_id())
         given = answer(asked, refusal, self._form)
-        self._observer.refused(request, no.image, refusal, given.form, no.decision)
+        if asked.kind in PULLS:
+            self._observer.refused(request, no.image, refusal, given.form, no.decision)
         return _response(given)
 
     async def _serve(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:

@@ -1,10 +1,11 @@
 """The registry API as clients meet it: real connections, a registry on loopback, signatures in every shape of cosign."""
 
+import asyncio
 import json
 from contextlib import AsyncExitStack
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from support.stack import STRANGER, listening, rule, running, sign
 
 from proxy.demo.images import Image, image, index
@@ -393,3 +394,62 @@ async def test_every_request_is_counted(stack):
         ("manifests", "HEAD", 300),
         ("unsupported", "GET", 404),
     ]
+
+
+async def test_a_mistake_of_ours_holds_too(stack, monkeypatch):
+    """A client that sees a plain 500 would go to the next registry."""
+
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("proxy.gate.gate.Gate.pull", broken)
+    status, response, _ = await stack.get(manifest_path("good"), "HEAD")
+    assert status == 300
+    assert "internal error" in response.reason
+    assert "ZeroDivisionError" in stack.watch.cuts[0]
+
+
+async def test_an_answer_comes_in_time_and_the_work_goes_on(monkeypatch):
+    monkeypatch.setattr("proxy.front.server.MANIFEST_SECONDS", 0.05)
+    answered = asyncio.Event()
+    made = registry()
+    async with AsyncExitStack() as closing:
+        true = await closing.enter_async_context(serve(made))
+        plain = await closing.enter_async_context(ClientSession())
+
+        async def slow(request: web.BaseRequest) -> web.StreamResponse:
+            await answered.wait()
+            async with plain.get(true + request.raw_path) as response:
+                headers = {"Content-Type": response.headers["Content-Type"]}
+                return web.Response(body=await response.read(), status=response.status, headers=headers)
+
+        between = await closing.enter_async_context(listening(slow))
+        stack = await closing.enter_async_context(running(between))
+        status, response, _ = await stack.get(manifest_path("good"), "HEAD")
+        assert status == 300
+        assert "the answer takes too long" in response.reason
+        monkeypatch.setattr("proxy.front.server.MANIFEST_SECONDS", 20)
+        answered.set()
+        assert (await stack.get(manifest_path("good"), "HEAD"))[0] == 200
+        asked = [path for _, path in made.requests]
+        assert asked.count("/v2/library/good/manifests/1") == 1
+
+
+async def test_an_old_client_gets_its_connection_closed(stack):
+    """What is warm is sent as it is only to who keeps the connection."""
+    await stack.get(manifest_path("good"))
+    for headers in ({}, {"Connection": "close"}):
+        status, response, body = await stack.get(manifest_path("good"), **headers)
+        assert (status, body) == (200, GOOD.body)
+    assert response.headers["Connection"] == "close"
+
+
+async def test_a_large_manifest_is_served_but_not_kept_as_bytes(stack):
+    made = registry()
+    document = json.loads(GOOD.body) | {"annotations": {"pad": "x" * 100_000}}
+    large = json.dumps(document).encode()
+    made.add_manifest("library/large", GOOD.media_type, large, "1")
+    sign(made, "library/large", GOOD.media_type, large)
+    async with serve(made) as url, running(url) as stack:
+        for _ in range(2):
+            assert (await stack.get("/v2/library/large/manifests/1"))[::2] == (200, large)

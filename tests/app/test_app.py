@@ -1,0 +1,154 @@
+"""The parts put together: a configuration file, real listeners, a registry on loopback."""
+
+import asyncio
+import json
+import os
+import signal
+import ssl
+import subprocess
+
+import pytest
+from aiohttp import ClientSession
+from support.stack import KEY, sign
+
+from proxy.app import Addresses, clock, new_id, running, serve, verify
+from proxy.config import load
+from proxy.demo.images import image
+from proxy.demo.registry import Registry
+from proxy.demo.registry import serve as serve_registry
+from proxy.oci.reference import Reference
+from proxy.verdict import Accepted, Refused
+
+GOOD, BAD = image("good"), image("bad")
+
+
+@pytest.fixture
+async def upstream():
+    registry = Registry(token_auth=True)
+    GOOD.add_to(registry, "team/good", "1")
+    sign(registry, "team/good", GOOD.media_type, GOOD.body)
+    BAD.add_to(registry, "team/bad", "1")
+    async with serve_registry(registry) as url:
+        yield url
+
+
+@pytest.fixture
+def config(tmp_path, upstream):
+    path = tmp_path / "sealgate.toml"
+    (tmp_path / "release.pub").write_bytes(KEY.public_pem)
+    path.write_text(f"""
+[server]
+listen = "127.0.0.1:0"
+admin_listen = "127.0.0.1:0"
+state_dir = "state"
+
+[upstreams."docker.io"]
+url = "{upstream}"
+
+[signers.release]
+type = "cosign-key"
+key_file = "release.pub"
+
+[[rules]]
+name = "everything"
+images = ["**"]
+require = "release"
+
+[[rules]]
+name = "seen-only"
+images = ["docker.io/team/warned"]
+require = "release"
+mode = "warn"
+""")
+    return path
+
+
+async def status(url: str, method: str = "GET", **options: object) -> int:
+    async with ClientSession() as session, session.request(method, url, allow_redirects=False, **options) as response:
+        await response.read()
+        return response.status
+
+
+async def test_it_serves_and_remembers_across_a_restart(config):
+    settings = load(config)
+    for _ in range(2):
+        async with running(settings) as at:
+            assert await status(f"{at.registry}/v2/team/good/manifests/1") == 200
+            assert await status(f"{at.registry}/v2/docker.io/team/bad/manifests/1") == 403
+            async with ClientSession() as session:
+                async with session.get(f"{at.admin}/metrics") as response:
+                    metrics = await response.text()
+                async with session.get(f"{at.admin}/") as response:
+                    page = await response.text()
+            assert await status(f"{at.admin}/readyz") == 200
+        assert "docker.io/team/bad:1" in page
+        assert 'sealgate_refusals_total{client="other",form="plain",reason="not_signed"} 1.0' in metrics
+    # judged once: the second run found it remembered
+    assert 'sealgate_verdicts_total{reason="none",rule="everything",verdict="accepted"} 1.0' not in metrics
+
+
+async def test_verify_judges_without_remembering(config):
+    settings = load(config)
+    good = await verify(settings, Reference.parse("team/good:1"))
+    bad = await verify(settings, Reference.parse("team/bad:1"))
+    assert isinstance(good.verdict, Accepted)
+    assert isinstance(bad.verdict, Refused)
+    assert not (config.parent / "state").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_serve_ends_at_a_signal_and_says_what_is_insecure(config, capfd, number):
+    told: list[Addresses] = []
+
+    def ready(at: Addresses) -> None:
+        told.append(at)
+        os.kill(os.getpid(), number)
+
+    config.write_text(config.read_text() + '\n[signers.unused]\ntype = "cosign-key"\nkey_file = "release.pub"\n')
+    await serve(load(config), ready=ready)
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    events = [line["event"] for line in lines]
+    assert told[0].registry.startswith("http://127.0.0.1:")
+    assert [event for event in events if event != "configuration"] == ["insecure setting", "ready", "stopping"]
+    assert any("unused" in line.get("warning", "") for line in lines)
+
+
+async def test_a_part_that_fails_closes_the_others(config):
+    settings = load(config)
+    with pytest.raises(ExceptionGroup):
+        async with running(settings):
+            raise ValueError
+
+
+async def test_tls(config, tmp_path):
+    subprocess.run(  # noqa: S603, ASYNC221
+        ["/usr/bin/openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        + ["-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt", "-days", "2", "-subj", "/CN=localhost"]
+        + ["-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True,
+        capture_output=True,
+    )
+    text = config.read_text().replace("[server]", '[server]\ntls_certificate = "tls.crt"\ntls_key = "tls.key"')
+    config.write_text(text)
+    trust = ssl.create_default_context(cafile=tmp_path / "tls.crt")
+    async with running(load(config)) as at:
+        assert at.registry.startswith("https://")
+        assert await status(f"{at.registry}/v2/", ssl=trust) == 200
+
+
+def test_ids_and_times():
+    assert len(new_id()) == 8
+    assert new_id() != new_id()
+    assert clock().tzinfo is not None
+
+
+async def test_the_event_loop_is_watched(config):
+    async with running(load(config)) as at:
+        async with asyncio.timeout(20):
+            while "sealgate_event_loop_lag_seconds_count 0.0" in await text(f"{at.admin}/metrics"):
+                await asyncio.sleep(0.05)
+
+
+async def text(url: str) -> str:
+    async with ClientSession() as session, session.get(url) as response:
+        return await response.text()

@@ -1,0 +1,133 @@
+"""Blobs on their way: parts, whole ones, and what must never end as complete."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from proxy.front.blobs import CONFIG_BYTES_MAX, _begin, _exactly, _verified, read_config
+from proxy.gate import BlobGrant
+from proxy.oci.digest import Digest
+from proxy.oci.errors import CorruptError
+from proxy.oci.reference import Repository
+from proxy.stores.grants import Member
+from proxy.upstream.blobs import BlobStream
+from support.fakes import LAYER, START
+
+LARGE = bytes(range(256)) * 1024  # above what is hashed at once
+
+
+async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def collect(chunks: AsyncIterator[bytes]) -> list[bytes]:
+    got = []
+    try:
+        async for chunk in chunks:
+            got.append(chunk)
+    except CorruptError:
+        got.append(None)
+    return got
+
+
+@pytest.mark.parametrize(
+    ("size", "chunks", "complete"),
+    [
+        (3, [b"abc"], True),
+        (3, [b"a", b"bc"], True),
+        (0, [], True),
+        (3, [b"ab"], False),
+        (3, [b"abcd"], False),
+        (3, [b"abc", b"d"], False),
+        (0, [b"a"], False),
+        (3, [], False),
+    ],
+)
+async def test_exactly_as_many_bytes(size, chunks, complete):
+    got = await collect(_exactly(pieces(*chunks), size))
+    assert (None not in got) is complete
+
+
+@pytest.mark.parametrize(
+    "chunks", [[b"abc"], [b"a", b"b", b"c"], [], [b""], [LARGE], [LARGE, LARGE], [b"a", LARGE, b"b", LARGE]]
+)
+async def test_the_last_chunk_leaves_only_with_the_right_digest(chunks):
+    right = Digest.of(b"".join(chunks))
+    assert await collect(_verified(pieces(*chunks), right)) == chunks
+    got = await collect(_verified(pieces(*chunks), Digest.of(b"other")))
+    assert got == [*chunks[:-1], None]
+
+
+def stream(status: int, size: int | None = None, content_range: str | None = None) -> BlobStream:
+    return BlobStream(status, size, content_range, None, pieces())
+
+
+GRANT = BlobGrant(Member(Digest.of(b"0123456789"), 10, LAYER), None, START)
+
+
+@pytest.mark.parametrize(
+    ("answer", "length"),
+    [
+        (stream(200, 10), "10"),
+        (stream(200, None), "10"),
+        (stream(206, 5, "bytes 5-9/10"), "5"),
+        (stream(206, 1, "bytes 0-0/10"), "1"),
+        (stream(416), "0"),
+    ],
+)
+def test_the_length_that_is_promised(answer, length):
+    assert _begin(answer, GRANT)[0].headers["Content-Length"] == length
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        stream(200, 9),
+        stream(200, 11),
+        stream(206, 5, None),
+        stream(206, 5, "bytes 5-9/11"),
+        stream(206, 5, "bytes 5-10/10"),
+        stream(206, 5, "bytes 9-5/10"),
+        stream(206, 5, "bytes 5-9/*"),
+        stream(206, 5, "pages 5-9/10"),
+    ],
+)
+def test_an_upstream_that_contradicts_the_manifest(answer):
+    with pytest.raises(CorruptError):
+        _begin(answer, GRANT)
+
+
+class OneBlob:
+    """Upstreams that have one blob."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def open_blob(self, repository, digest, *, range_header):
+        assert (repository.path, range_header) == ("team/app", None)
+        return self
+
+    async def __aenter__(self):
+        return BlobStream(200, None, None, None, pieces(self._content[:7], self._content[7:]))
+
+    async def __aexit__(self, *_):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("content", "is_config"),
+    [
+        (b'{"architecture":"amd64","rootfs":{}}', True),
+        (b'{"architecture":"amd64","rootfs":[]}', False),
+        (b'{"rootfs":{}}', False),
+        (b'{"architecture":"amd64","rootfs":{},"pad":"' + b" " * CONFIG_BYTES_MAX + b'"}', False),
+        (b"\x1f\x8b\x08 a layer", False),
+        (b"[]", False),
+    ],
+)
+async def test_only_a_small_config_is_let_through(content, is_config):
+    repository = Repository.of("docker.io", "team/app")
+    got = await read_config(OneBlob(content), repository, Digest.of(content))
+    assert got == (content if is_config else None)
+    assert await read_config(OneBlob(content), repository, Digest.of(b"other")) is None
