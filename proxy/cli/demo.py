@@ -15,7 +15,7 @@ from proxy.cli.documents import outcome
 from proxy.demo import machine
 from proxy.demo.clients import Style
 from proxy.demo.examples import Hand
-from proxy.demo.run import Outcome, Stage, machine_pulls, pulls, signers, stage, verdicts
+from proxy.demo.run import Outcome, Stage, machine_pulls, pulls, signers, stage, verdicts, works_here
 from proxy.oci.reference import DOCKER_HUB
 from proxy.ops.log import configure
 from proxy.verdict import Verdict
@@ -23,6 +23,13 @@ from proxy.verdict import Verdict
 # Log and audit lines, which would stand between the tables.
 LOG = "log.jsonl"
 _MARKS = {True: Text("pulled", style="green"), False: Text("refused", style="red")}
+# Where the client itself was run, what it said is shown in place of what it would say.
+_PLAYED: Mapping[str, str] = {
+    "docker": Style.DOCKER,
+    "containerd": Style.CONTAINERD,
+    "podman": Style.PODMAN,
+    "skopeo": Style.PODMAN,
+}
 _UNEXPECTED = Text("UNEXPECTED", style="bold white on red")
 
 
@@ -59,7 +66,10 @@ async def _pull_all(on: Stage) -> Sequence[Outcome]:
     for client in machine.CLIENTS:
         if client.is_here:
             with render.busy(f"pulling with {client.name}, set apart from this machine's own"):
-                outcomes += [one async for one in machine_pulls(on, client)]
+                works = await works_here(on, client)
+                outcomes += [one async for one in machine_pulls(on, client)] if works else []
+            if not works:
+                render.note(f"{client.name} is here, but cannot be run apart from its state: left out")
     return outcomes
 
 
@@ -80,7 +90,7 @@ def _show(on: Stage, judged: Mapping[str, Verdict], outcomes: Sequence[Outcome])
 
 
 def _table(on: Stage, judged: Mapping[str, Verdict], outcomes: Sequence[Outcome]) -> Table:
-    table = render.table("", *(example.name for example in on.shown))
+    table = render.table("", *(example.repository for example in on.shown))
     words = [outcome(judged[example.name]) for example in on.shown]
     table.add_row("verdict", *(render.verdict(word) for word in words))
     table.add_row("signed by", *(_signed_by(judged[one.name], one.hand) for one in on.shown), end_section=True)
@@ -99,8 +109,9 @@ def _signed_by(verdict: Verdict, hand: Hand) -> str:
 def _seen(outcomes: Sequence[Outcome]) -> Sequence[Text]:
     """Return what each client showed of its first refusal, and of whatever was not expected."""
     lines: dict[str, Text] = {}
+    itself = {_PLAYED[one.client] for one in outcomes if one.client in _PLAYED}
     for one in outcomes:
-        if one.client not in lines and not one.example.is_served:
+        if one.client not in lines and one.client not in itself and not one.example.is_served:
             lines[one.client] = Text.assemble((f"{one.client}: ", "cyan"), render.foreign(one.pull.message))
     wrong = [
         Text(

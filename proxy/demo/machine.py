@@ -81,11 +81,13 @@ class Place:
 
     @asynccontextmanager
     async def daemon(self, socket: Path, *command: str | Path) -> AsyncIterator[None]:
-        """Run a daemon while the context lasts, from when its socket is there."""
+        """Run a daemon while the context lasts, from when its socket is there; OSError where it does not come up."""
         process = await self.start(asyncio.subprocess.DEVNULL, *command)
         try:
             async with asyncio.timeout(_START_SECONDS):
-                while not socket.exists():  # noqa: ASYNC110, ASYNC240 (another program makes it)
+                while not socket.exists():  # noqa: ASYNC240 (another program makes it)
+                    if process.returncode is not None:
+                        raise ChildProcessError(f"{command[0]} ended with {process.returncode}")
                     await asyncio.sleep(0.05)
             yield
         finally:
@@ -110,7 +112,10 @@ class Client:
     async def try_pull(self, proxy: str, registry: str, image: str) -> Pull:
         """Pull `image` of Docker Hub through the proxy, with the registry to fall back to; nothing is left of it."""
         with TemporaryDirectory(prefix="sealgate-demo-", ignore_cleanup_errors=True) as folder:
-            return await self.pull(Place(Path(folder), proxy, registry), image)
+            try:
+                return await self.pull(Place(Path(folder), proxy, registry), image)
+            except OSError as err:  # TimeoutError is one
+                return Pull(None, f"{self.name} could not be run: {str(err) or 'it does not come up'}")
 
 
 async def _skopeo(place: Place, image: str) -> Pull:

@@ -89,6 +89,12 @@ async def pulls(on: Stage) -> AsyncIterator[Outcome]:
                 yield Outcome(str(style), example, got)
 
 
+async def works_here(on: Stage, client: machine.Client) -> bool:
+    """Say whether a client of this machine can pull without Sealgate: the control of the pulls with it."""
+    control = await client.try_pull(on.upstream, on.upstream, f"{DOCKER_HUB}/{on.shown[0].name}")
+    return control.digest is not None
+
+
 async def machine_pulls(on: Stage, client: machine.Client) -> AsyncIterator[Outcome]:
     """Pull each image with a client of this machine."""
     for example in on.shown:

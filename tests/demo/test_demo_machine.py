@@ -115,6 +115,15 @@ async def test_a_daemon_that_does_not_come_up_is_ended(programs, monkeypatch, tm
             pytest.fail("it is not there")
 
 
+@pytest.mark.parametrize(("script", "words"), [("exit 3", "containerd ended with 3"), ("exec sleep 60", "come up")])
+async def test_a_client_whose_daemon_fails_has_pulled_nothing(programs, monkeypatch, script, words):
+    monkeypatch.setattr(machine, "_START_SECONDS", 0.3)
+    programs(containerd=script, ctr=":")
+    pulled = await client("containerd").try_pull(PROXY, REGISTRY, "docker.io/demo/a:1")
+    assert pulled.digest is None
+    assert words in pulled.message
+
+
 def test_what_needs_root_is_left_out_without_it(programs, monkeypatch):
     programs(**GOOD["podman"], **GOOD["skopeo"])
     assert [client("podman").is_here, client("skopeo").is_here] == [False, True]

@@ -51,7 +51,7 @@ def test_once_all_is_as_expected(monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     assert "16 of 16 pulls as expected" in out
-    for text in (*CLEAR, *Style, "release", "nobody trusted", "not signed (id "):
+    for text in (GOOD.repository, BAD.repository, *Style, "release", "nobody trusted", "not signed (id "):
         assert text in out
     assert "UNEXPECTED" not in out
     assert "try it" not in out
@@ -64,6 +64,23 @@ def test_once_one_bad_outcome_is_enough(played, capsys):
     assert "18 of 20 pulls as expected" in out
     assert "unexpected: tester, demo/unsigned:1: sha256:1" in out
     assert "tester itself" in out
+
+
+def test_a_client_that_cannot_pull_at_all_is_left_out(played, capsys):
+    played(lambda _: Pull(None, "no namespaces here"))
+    assert cli.run(["demo", "--once"]) == 0
+    out, err = capsys.readouterr()
+    assert "16 of 16 pulls as expected" in out
+    assert err == "sealgate: tester is here, but cannot be run apart from its state: left out\n"
+
+
+@pytest.mark.usefixtures("played")
+def test_what_a_client_itself_said_stands_for_what_it_would_say(monkeypatch, capsys):
+    monkeypatch.setitem(demo._PLAYED, "tester", Style.DOCKER)
+    assert cli.run(["demo", "--once"]) == 1
+    out, _ = capsys.readouterr()
+    assert "tester: sealgate: refused" in out
+    assert "docker mirror: " not in out
 
 
 def test_it_stands_until_it_is_told_to_end(monkeypatch, capsys):
