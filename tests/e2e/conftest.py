@@ -1,6 +1,7 @@
 """One lab for all end-to-end tests; or a skip that names what is missing, which is a failure where CI is set."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,10 +10,26 @@ import pytest
 from e2e import lab, sandbox
 from e2e.packages import MissingError, toolbox
 from e2e.stage import Stage, stage
+from e2e.table import write_table
 
 _HERE = Path(__file__).parent
 # Fetching the packages counts into the first test's time.
 _SECONDS = 900
+
+
+_records = pytest.StashKey[list[lab.Record]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what `make e2e ARGS=--table` says."""
+    parser.addoption("--table", action="store_true", help="write what was measured into docs/bypass.md")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Write the table at the end."""
+    if config.getoption("--table") and _records in config.stash:
+        write_table(config.stash[_records])
+        terminalreporter.write_line("written to docs/bypass.md")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,11 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def the_lab() -> Iterator[lab.Lab]:
+def the_lab(pytestconfig: pytest.Config) -> Iterator[lab.Lab]:
     """A registry, a fake Docker Hub, and room for clients; nothing of it is left at the end."""
     try:
         tools = toolbox()
         with lab.running(tools) as running:
+            pytestconfig.stash[_records] = running.records
             yield running
     except MissingError as err:
         if os.environ.get("CI"):
@@ -51,6 +69,13 @@ def sealgate(the_stage: Stage) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def fresh_sealgate(the_stage: Stage) -> Iterator[str]:
+    """One that was never asked anything."""
+    with _sealgate(the_stage, 5020, the_stage.lab.upstream) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
 def blind(the_stage: Stage) -> Iterator[str]:
     """A Sealgate whose registry is away."""
@@ -59,4 +84,5 @@ def blind(the_stage: Stage) -> Iterator[str]:
 
 
 def _sealgate(on: Stage, port: int, upstream: str) -> AbstractContextManager[str]:
-    return lab.sealgate(on.lab.tools, on.lab.folder / str(port), port, upstream, on.key.public_pem)
+    folder = Path(tempfile.mkdtemp(dir=on.lab.folder)) / "sealgate"
+    return lab.sealgate(on.lab.tools, folder, port, upstream, on.key.public_pem)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -35,8 +35,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Record:
-    """One pull by one client, the requests of its own that the hub saw, and what it came to."""
+    """One pull by one client, the requests of its own that the hub saw, and what it came to.
 
+    `case` is what the table of docs/bypass.md calls it.
+    """
+
+    case: str
+    image: str
     client: Client
     pull: Pull
     hub: list[hub.Request]
@@ -57,6 +62,7 @@ class Lab:
     hub: hub.Registry
     shelf: content.Shelf
     upstream: str
+    records: list[Record] = field(default_factory=list)
 
     @contextlib.contextmanager
     def box(self) -> Iterator[sandbox.Box]:
@@ -64,13 +70,15 @@ class Lab:
         with sandbox.fresh_box(self.tools, dict.fromkeys(hub.HUB_NAMES, _HUB[0]), self.ca) as box:
             yield box
 
-    def pull(self, client: Client, mirror: str, image: content.Named, reference: str) -> Record:
-        """Let a client pull through a mirror, and judge."""
+    def pull(self, case: str, client: Client, mirror: str, image: content.Named, by: str) -> Record:
+        """Let a client pull through a mirror, `by_tag` or `by_digest`, and judge."""
         self.hub.settle()
         with self.box() as box:
-            pull = client.pull(box, mirror, reference)
+            pull = client.pull(box, mirror, getattr(image, by))
         asked = self.hub.settle()
-        return Record(client, pull, asked, judge(pull, client.expected(image), asked=bool(asked)))
+        outcome = judge(pull, client.expected(image), asked=bool(asked))
+        self.records.append(Record(f"{case} {by.replace('_', ' ')}", image.repository, client, pull, asked, outcome))
+        return self.records[-1]
 
 
 def judge(pull: Pull, expected: str, *, asked: bool) -> Outcome:

@@ -27,14 +27,14 @@ def naive(the_stage: Stage) -> Iterator[str]:
 def test_dead_mirror_is_gone_round(the_stage: Stage, client: Client) -> None:
     """The control: the way to the hub is open, so that a client that does not take it was held."""
     image = the_stage.images["unsigned"]
-    record = the_stage.lab.pull(client, DEAD, image, image.by_tag)
+    record = the_stage.lab.pull("mirror dead", client, DEAD, image, "by_tag")
     assert record.outcome is Outcome.VIA_HUB, str(record)
 
 
 @pytest.mark.parametrize("client", SEALED, ids=lambda client: client.name)
 def test_dead_proxy_of_a_sealed_client_is_not_gone_round(the_stage: Stage, client: Client) -> None:
     image = the_stage.images["unsigned"]
-    record = the_stage.lab.pull(client, DEAD, image, image.by_tag)
+    record = the_stage.lab.pull("mirror dead", client, DEAD, image, "by_tag")
     assert record.outcome is Outcome.HELD, str(record)
 
 
@@ -42,7 +42,7 @@ def test_dead_proxy_of_a_sealed_client_is_not_gone_round(the_stage: Stage, clien
 @pytest.mark.parametrize("client", MIRRORED, ids=lambda client: client.name)
 def test_plain_refusal_is_gone_round(the_stage: Stage, naive: str, client: Client, by: str) -> None:
     image = the_stage.images["unsigned"]
-    record = the_stage.lab.pull(client, naive, image, getattr(image, by))
+    record = the_stage.lab.pull("plain 403", client, naive, image, by)
     assert record.outcome is Outcome.VIA_HUB, str(record)
     assert record.pull.code == 0, str(record)
 
