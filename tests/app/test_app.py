@@ -122,9 +122,11 @@ async def test_a_part_that_fails_closes_the_others(config):
 
 async def test_tls(config, tmp_path):
     subprocess.run(  # noqa: S603, ASYNC221
-        ["/usr/bin/openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        + ["-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt", "-days", "2", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1"],
+        [
+            *("/usr/bin/openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt", "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
         check=True,
         capture_output=True,
     )
@@ -145,7 +147,7 @@ def test_ids_and_times():
 async def test_the_event_loop_is_watched(config):
     async with running(load(config)) as at:
         async with asyncio.timeout(20):
-            while "sealgate_event_loop_lag_seconds_count 0.0" in await text(f"{at.admin}/metrics"):
+            while "sealgate_event_loop_lag_seconds_count 0.0" in await text(f"{at.admin}/metrics"):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
 

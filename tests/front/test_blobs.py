@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from support.fakes import LAYER, START
 
 from proxy.front.blobs import CONFIG_BYTES_MAX, _begin, _exactly, _verified, read_config
 from proxy.gate import BlobGrant
@@ -11,7 +12,6 @@ from proxy.oci.errors import CorruptError
 from proxy.oci.reference import Repository
 from proxy.stores.grants import Member
 from proxy.upstream.blobs import BlobStream
-from support.fakes import LAYER, START
 
 LARGE = bytes(range(256)) * 1024  # above what is hashed at once
 
@@ -25,7 +25,7 @@ async def collect(chunks: AsyncIterator[bytes]) -> list[bytes]:
     got = []
     try:
         async for chunk in chunks:
-            got.append(chunk)
+            got += [chunk]
     except CorruptError:
         got.append(None)
     return got

@@ -9,6 +9,7 @@ from datetime import timedelta
 from itertools import count
 
 from aiohttp import ClientResponse, ClientSession, web
+from support.fakes import Clock, Watcher
 
 from proxy.crypto.keys import PublicKey
 from proxy.demo.registry import Registry
@@ -32,8 +33,6 @@ from proxy.upstream.endpoint import Endpoint, Limits
 from proxy.upstream.retry import Backoff
 from proxy.upstream.table import Upstreams
 
-from support.fakes import Clock, Watcher
-
 KEY = SigningKey.generate()
 STRANGER = SigningKey.generate()
 
@@ -47,7 +46,9 @@ def rule(**settings: object) -> Rule:
     return Rule("all", (Pattern.parse("**"),), parse("release"), {"release": signer()}, **settings)
 
 
-def sign(registry: Registry, repository: str, media_type: str, body: bytes, *, key=KEY, kind="bundle") -> None:
+def sign(  # noqa: PLR0913 (what is signed, where, by whom and how)
+    registry: Registry, repository: str, media_type: str, body: bytes, *, key=KEY, kind="bundle"
+) -> None:
     """Put a signature of a manifest into the registry, in one of the shapes that cosign writes."""
     image = Descriptor(media_type, Digest.of(body), len(body))
     made: SignatureArtifact = (
