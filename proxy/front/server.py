@@ -23,8 +23,8 @@ from proxy.policy.model import Decision
 from proxy.upstream.table import Upstreams
 from proxy.verdict import Accepted
 
-# Docker's classic store gives up on /v2/ after 15 s, containerd 2.3 and BuildKit on any header after 30 s, and go to the
-# next registry then (measured); so an answer is there before that, whatever the upstream does.
+# Docker's classic store gives up on /v2/ after 15 s, containerd 2.3 and BuildKit on any header after 30 s; then they go
+# to the next registry (measured). So an answer is there before that, whatever the upstream does.
 MANIFEST_SECONDS = 18.0
 
 T = TypeVar("T")
