@@ -23,6 +23,9 @@ CONFIG = Path("/etc/sealgate/config.toml")
 # An insecure rule that lets an image through has done what it says; what it is called is in the output.
 _EXIT_CODES = {Accepted: 0, InsecureUnverified: 0, Refused: 1, Undetermined: 3}
 
+# What a shell reports for a program that SIGTERM ended.
+_TERMINATED = 143
+
 app = typer.Typer(
     name="sealgate",
     help="A pull-through registry proxy that lets only verified images reach your machines.",
@@ -117,7 +120,10 @@ def demo(
     *, once: Annotated[bool, typer.Option("--once", help="End by itself: 0 if all went as expected.")] = False
 ) -> None:
     """Run the whole thing on an embedded registry, on loopback, and show what each client gets."""
-    as_expected = asyncio.run(demonstration.run(sys.argv[0], once=once))
+    try:
+        as_expected = asyncio.run(demonstration.run(sys.argv[0], once=once))
+    except asyncio.CancelledError:
+        raise typer.Exit(_TERMINATED) from None
     raise typer.Exit(0 if as_expected else 1)
 
 

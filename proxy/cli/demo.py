@@ -36,8 +36,9 @@ _UNEXPECTED = Text("UNEXPECTED", style="bold white on red")
 async def run(program: str, *, once: bool) -> bool:
     """Show everything; say whether every outcome was as expected. Without `once` it goes on until SIGTERM or Ctrl-C.
 
-    `program` is how the user called us, for commands to copy.
+    `program` is how the user called us, for commands to copy. Raises CancelledError where SIGTERM comes before that.
     """
+    _end_tidily()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="sealgate-demo-", ignore_cleanup_errors=True)))
         lines = stack.enter_context((folder / LOG).open("w", encoding="utf-8"))
@@ -51,6 +52,13 @@ async def run(program: str, *, once: bool) -> bool:
             render.result(*_to_try(on, program, folder / LOG))
             await _until_told()
     return all(one.as_expected for one in outcomes)
+
+
+def _end_tidily() -> None:
+    """Let SIGTERM cancel: it would leave the clients' daemons behind, which are sessions of their own."""
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 async def _until_told() -> None:

@@ -1,6 +1,7 @@
 """The way in and the only way out: arguments to an exit code, errors to lines on stderr.
 
-0 ok or accepted, 1 refused, 2 usage or configuration, 3 could not decide, 130 interrupted, 141 nobody reads the output.
+0 ok or accepted, 1 refused, 2 usage or configuration, 3 could not decide, 130 interrupted, 141 nobody reads the output,
+143 terminated.
 """
 
 import os

@@ -101,9 +101,9 @@ def verdict(word: str) -> Text:
 def _because(reached: Verdict) -> list[tuple[str, str]]:
     match reached:
         case Accepted():
-            return [("signed by", _signed_by(one)) for one in reached.evidence]
+            return [("signed by", text) for text in dict.fromkeys(map(_signed_by, reached.evidence))]
         case Refused():
-            reasons = ((one.signer, one.detail) for one in reached.rejections)
+            reasons = dict.fromkeys((one.signer, one.detail) for one in reached.rejections)
             return [("because", f"{signer}: {detail}" if signer else detail) for signer, detail in reasons]
         case Undetermined():
             return [("because", reached.cause)]

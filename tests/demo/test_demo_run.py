@@ -99,6 +99,16 @@ def test_it_stands_until_it_is_told_to_end(monkeypatch, capsys):
         assert text in out
 
 
+def test_told_to_end_early_it_ends_tidily(monkeypatch, capsys):
+    async def ends(_on):
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(demo, "_pull_all", ends)
+    assert cli.run(["demo", "--once"]) == 143
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(
     ("example", "pull", "as_expected"),
     [
