@@ -13,7 +13,7 @@ from proxy.gate.flight import SingleFlight
 from proxy.gate.judge import Judge
 from proxy.oci.artifacts import is_signature_artifact
 from proxy.oci.digest import Digest
-from proxy.oci.errors import NotFoundError, RegistryError
+from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError
 from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.model import Decision, Mode, OnOutage, Rule
@@ -26,6 +26,8 @@ from proxy.verdict import Subject, Undetermined, Verdict
 MANIFEST_CACHE_BYTES = 64 * 1024 * 1024
 # Decisions, tags and grants kept in memory: 100,000 images are more than one machine's neighbours run.
 REMEMBERED_MAX = 100_000
+# How long a tag keeps its last digest while the upstream answers 429: Docker Hub's window is six hours.
+RATE_LIMITED_TAG_MAX = timedelta(hours=6)
 # A shared base layer belongs to many manifests; the newest of them are asked first, and one that is accepted is enough.
 PARENTS_TRIED_MAX = 16
 
@@ -164,7 +166,13 @@ class Gate:
         self._observer.looked_up("tag", hit=fresh)
         if known is not None and fresh:
             return await self._by_digest(reference.repository, known[0]), known[1]
-        manifest = await self._by_tag(reference, known[0] if known else None)
+        try:
+            manifest = await self._by_tag(reference, known[0] if known else None)
+        except UnavailableError as err:
+            if known is None or not err.rate_limited or now >= known[1] + RATE_LIMITED_TAG_MAX:
+                raise
+            # The upstream is well; it only counts what we ask. What the tag meant last is still judged, as always.
+            return await self._by_digest(reference.repository, known[0]), now + self._memory.tag_lifetime
         until = self._clock() + self._memory.tag_lifetime
         self._tags[reference.repository, reference.tag or ""] = (manifest.digest, until)
         return manifest, until

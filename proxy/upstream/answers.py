@@ -58,7 +58,7 @@ def status_error(server: str, status: int, headers: Mapping[str, str], what: str
         return UpstreamDeniedError(f"{server} refuses us the {what} ({status})")
     message = f"{server} answered {status} when asked for the {what}"
     if status in {_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS} or (status >= 500 and status not in _FINAL_SERVER_ERRORS):  # noqa: PLR2004
-        return TransientError(message, retry_after(headers))
+        return TransientError(message, retry_after(headers), rate_limited=status == _TOO_MANY_REQUESTS)
     return UnavailableError(message)
 
 

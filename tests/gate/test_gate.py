@@ -252,6 +252,24 @@ async def test_an_outage_does_not_touch_what_was_accepted():
             await gate.pull(by_tag(), "client")
 
 
+async def test_an_upstream_that_counts_our_requests_leaves_the_tag_as_it_was():
+    it = bench()
+    digest = it.registry.add(APP, image_body("good"), "v1")
+    it.notebook.signed[digest] = ("release",)
+    async with it.gate() as gate:
+        await gate.pull(by_tag(), "client")
+        it.registry.fault = UnavailableError("429", rate_limited=True)
+        for seconds in (61, 3600):
+            it.clock.advance(seconds)
+            pulled = await gate.pull(by_tag(), "client")
+            assert (pulled.manifest.digest, pulled.decision.served) == (digest, True)
+        it.clock.advance(6 * 3600)
+        with pytest.raises(UnavailableError):
+            await gate.pull(by_tag(), "client")
+        with pytest.raises(UnavailableError):
+            await gate.pull(by_tag("never-seen"), "client")
+
+
 async def test_on_outage_insecure_allow_serves_the_image_and_the_blobs_of_one_pull():
     it = bench(on_outage=OnOutage.INSECURE_ALLOW)
     it.registry.add(APP, image_body("good"), "v1")

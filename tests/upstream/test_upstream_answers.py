@@ -96,3 +96,8 @@ def test_encodings(encoding, good):
     else:
         with pytest.raises(UnavailableError, match="encodes the content"):
             check_identity("the server", {"Content-Encoding": encoding})
+
+
+@pytest.mark.parametrize(("status", "rate_limited"), [(429, True), (503, False), (408, False), (418, False)])
+def test_only_429_says_that_the_upstream_has_had_enough_of_us(status, rate_limited):
+    assert status_error("registry", status, {}, "manifest").rate_limited is rate_limited
