@@ -35,8 +35,8 @@ class CorruptError(RegistryError):
 class UnavailableError(RegistryError):
     """The upstream could not be asked, or gave no usable answer in time.
 
-    `retry_after` is in seconds and set where the upstream named one (429, 503). `rate_limited` says that the upstream is
-    well and has had enough of us (429).
+    `retry_after` is in seconds and set where the upstream named one (429, 503). `rate_limited` says that the upstream
+    is well and has had enough of us (429).
     """
 
     def __init__(self, message: str, retry_after: float | None = None, *, rate_limited: bool = False) -> None:
