@@ -222,13 +222,21 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     """End the process, if it has not, and those it started: they are a session of their own."""
     if process.returncode is not None:
         return
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_SECONDS):
-                await process.wait()
-                return
+    _signal(process, signal.SIGTERM)
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        _signal(process, signal.SIGKILL)
+        await process.wait()
+    except asyncio.CancelledError:
+        _signal(process, signal.SIGKILL)  # nobody waits any more
+        raise
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _authority(url: str) -> str:

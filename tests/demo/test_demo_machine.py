@@ -1,6 +1,8 @@
 """The machine's own clients, played by shell scripts: what they are told, and what is made of what they say."""
 
+import asyncio
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,18 @@ async def test_what_does_not_heed_the_first_signal_gets_the_second(programs, mon
     await process.wait()
     await machine._stop(process)
     assert process.returncode == 0
+
+
+async def test_who_does_not_wait_for_the_end_still_brings_it(programs, tmp_path):
+    ready = tmp_path / "ready"
+    programs(stubborn=f"trap '' TERM; touch {ready}; while :; do sleep 0.05; done")
+    process = await machine.Place(tmp_path, PROXY, REGISTRY).start(machine.asyncio.subprocess.DEVNULL, "stubborn")
+    while not ready.exists():  # noqa: ASYNC110 (another program makes it)
+        await asyncio.sleep(0.01)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await machine._stop(process)
+    assert await process.wait() == -signal.SIGKILL
 
 
 async def test_a_daemon_that_does_not_come_up_is_ended(programs, monkeypatch, tmp_path):
