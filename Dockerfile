@@ -1,9 +1,9 @@
-# The image of a release. `make image` fills wheels/ and builds it; nothing is fetched while it builds, except Debian's
-# python3 where the base has none. Any base works that has, or whose apt can get, the Python that wheels/ was made for.
+# The image of a release: `make image`. Nothing is fetched while it builds but python3 and CA certificates, where the base
+# lacks them. Any base works that has, or whose apt can get, the Python that wheels/ was made for.
 ARG BASE=debian:bookworm-slim
 
 FROM ${BASE} AS python
-RUN command -v python3 > /dev/null \
+RUN { command -v python3 && test -e /etc/ssl/certs/ca-certificates.crt; } > /dev/null \
  || { apt-get update && apt-get install -y --no-install-recommends python3 ca-certificates && rm -rf /var/lib/apt/lists/*; }
 
 FROM python AS build

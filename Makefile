@@ -2,15 +2,16 @@
 
 PYTHON ?= python3
 ARGS ?=
+BUILDER ?= docker build
 VENV := .venv
 BIN := $(VENV)/bin
 UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) UV_PYTHON_DOWNLOADS=never $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit e2e check format bench clean
+.PHONY: help setup demo test unit e2e check format bench wheels image image-proof clean
 
 help: ## what can be made
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
 $(BIN)/uv: tools/bootstrap.py
 	$(PYTHON) tools/bootstrap.py $(VENV)
@@ -45,7 +46,16 @@ format: setup ## put the code in its form
 	$(BIN)/ruff check --fix
 
 bench: setup ## measure, side by side with its peers
-	$(BIN)/python bench/run.py $(ARGS)
+	PYTHONPATH=tests $(BIN)/python bench/run.py $(ARGS)
+
+wheels: setup ## what the container image is made of, checked by hash
+	$(BIN)/python tools/wheels.py wheels
+
+image: wheels ## build the container image (BUILDER="podman build")
+	$(BUILDER) --tag sealgate $(ARGS) .
+
+image-proof: wheels ## build the image on a base made here, run it, ask for its health (root, buildah, mmdebstrap)
+	PYTHONPATH=tests $(BIN)/python tools/prove_image.py
 
 clean: ## remove what was made
-	rm -rf $(VENV) .cache .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .cache .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis wheels

@@ -1,0 +1,71 @@
+"""How a number is taken: wrk for what is hot, one request after another for what is cold; ratios within a round."""
+
+import http.client
+import re
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES
+
+ACCEPT = ", ".join(sorted(MANIFEST_TYPES | INDEX_TYPES))
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What wrk measured: requests and bytes a second."""
+
+    requests: float
+    bytes: float
+
+
+def wrk(program: str, url: str, *, connections: int, seconds: int) -> Rate:
+    """Ask for one URL as fast as it is answered; raises RuntimeError where anything but 200 comes back."""
+    command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-H", f"Accept: {ACCEPT}", url]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    requests = re.search(r"Requests/sec:\s+([0-9.]+)", said)
+    transfer = re.search(r"Transfer/sec:\s+([0-9.]+)([KMG]?)B", said)
+    if requests is None or transfer is None or "Non-2xx" in said or "Socket errors" in said:
+        raise RuntimeError(f"{url}:\n{said}")
+    return Rate(float(requests[1]), float(transfer[1]) * _UNITS[transfer[2]])
+
+
+def rounds(count: int, subjects: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """Measure every subject once a round, so that what disturbs one round disturbs all of them."""
+    taken: dict[str, list[float]] = {name: [] for name in subjects}
+    for _ in range(count):
+        for name, measure in subjects.items():
+            taken[name].append(measure())
+    return taken
+
+
+def ratio(of: Sequence[float], to: Sequence[float]) -> float:
+    """Return the median of the ratios within each round."""
+    return statistics.median(one / other for one, other in zip(of, to, strict=True))
+
+
+class Client:
+    """One kept connection, as a client has it in the middle of a pull."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+
+    def seconds(self, path: str) -> float:
+        """Return how long a GET takes, to its last byte; raises RuntimeError where it is not 200."""
+        begun = time.perf_counter()
+        self._connection.request("GET", path, headers={"Accept": ACCEPT})
+        answer = self._connection.getresponse()
+        body = answer.read()
+        taken = time.perf_counter() - begun
+        if answer.status != http.client.OK:
+            raise RuntimeError(f"{path}: {answer.status} {answer.reason} {body[:300]!r}")
+        return taken
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
