@@ -74,17 +74,20 @@ async def _task_group() -> AsyncIterator[asyncio.TaskGroup]:
     try:
         async with asyncio.TaskGroup() as tasks:
             yield tasks
-            raise _Stop  # noqa: TRY301 (to the TaskGroup, which catches it below)
-    except* _Stop:
-        pass
+            raise _Stop
+    except BaseExceptionGroup as group:
+        _, failures = group.split(_Stop)
+        if failures is not None:
+            # One failure is raised as what it is, so that an address that is taken is an OSError to whoever asks.
+            raise failures.exceptions[0] if len(failures.exceptions) == 1 else failures from None
 
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Addresses]:
     """Run Sealgate while the context lasts; it is ready when it is entered.
 
-    Raises StoreError where the state cannot be used, OSError where an address is taken or the state_dir is not
-    writable, MalformedError where a CA file cannot be read.
+    Raises StoreError where the state cannot be used, OSError where an address is taken or the state_dir or the audit
+    log is not writable, MalformedError where a CA file cannot be read.
     """
     async with AsyncExitStack() as stack:
         observer, metrics, tally = _observers(settings, stack)
@@ -153,7 +156,7 @@ def _observers(settings: Settings, stack: AsyncExitStack) -> tuple[Observer, Met
         rules=rules.keys(),
         insecure_settings=len(settings.relaxations),
     )
-    audit = Audit.open(None, metrics.audit_lost)
+    audit = Audit.open(settings.server.audit_log, metrics.audit_lost)
     stack.callback(audit.close)
     tally = Tally(
         version=__version__,

@@ -104,6 +104,7 @@ class Server(Table):
     default_upstream: Registry = DOCKER_HUB
     tls_certificate: RelativePath | None = None
     tls_key: RelativePath | None = None
+    audit_log: RelativePath | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

@@ -141,10 +141,11 @@ class Front:
                 return _ping()
             case Kind.UNSUPPORTED:
                 raise _Refused(errors.unsupported(asked.method), request.raw_path[:200])
-        image = asked.name + ("@" if asked.by_digest else ":") + asked.reference if asked.reference else asked.name
+        what = ("@" if asked.by_digest else ":") + asked.reference if asked.reference else ""
+        image = f"{asked.ns + '/' if asked.ns else ''}{asked.name}{what}"
         try:
             repository = self._namespaces.repository(asked)
-            image = f"{repository}{image.removeprefix(asked.name)}"
+            image = f"{repository}{what}"
             match asked.kind:
                 case Kind.MANIFESTS:
                     return await self._manifest(request, asked, repository, image)

@@ -1,6 +1,7 @@
 """One pull becomes one verdict: the only room where policy meets the network. It knows no web framework."""
 
-from proxy.gate.gate import BlobGrant, Gate, Memory, Observer, Pulled, Registry
+from proxy.gate.contents import Registry
+from proxy.gate.gate import BlobGrant, Gate, Memory, Observer, Pulled
 from proxy.gate.judge import Candidate, Examination, Judge
 
 __all__ = ["BlobGrant", "Candidate", "Examination", "Gate", "Judge", "Memory", "Observer", "Pulled", "Registry"]

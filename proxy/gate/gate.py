@@ -8,12 +8,12 @@ from typing import Protocol
 
 from cachetools import LRUCache
 
-from proxy.formats.api import Source
+from proxy.gate.contents import Contents, Registry
 from proxy.gate.flight import SingleFlight
 from proxy.gate.judge import Judge
 from proxy.oci.artifacts import is_signature_artifact
 from proxy.oci.digest import Digest
-from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError
+from proxy.oci.errors import NotFoundError, RegistryError
 from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.model import Decision, Mode, OnOutage, Rule
@@ -22,22 +22,10 @@ from proxy.stores.grants import Member, Memberships, Parent
 from proxy.stores.verdicts import Remembered, VerdictKey, Verdicts
 from proxy.verdict import Subject, Undetermined, Verdict
 
-# Manifests kept in memory, in bytes: some ten thousand usual ones, and at least sixteen of the largest.
-MANIFEST_CACHE_BYTES = 64 * 1024 * 1024
-# Decisions, tags and grants kept in memory: 100,000 images are more than one machine's neighbours run.
+# Decisions and grants kept in memory: 100,000 images are more than one machine's neighbours run.
 REMEMBERED_MAX = 100_000
-# How long a tag keeps its last digest while the upstream answers 429: Docker Hub's window is six hours.
-RATE_LIMITED_TAG_MAX = timedelta(hours=6)
 # A shared base layer belongs to many manifests; the newest of them are asked first, and one that is accepted is enough.
 PARENTS_TRIED_MAX = 16
-
-
-class Registry(Source, Protocol):
-    """The upstreams, as the gate needs them."""
-
-    async def resolve(self, reference: Reference) -> Digest | None:
-        """Return a tag's digest by the cheapest request there is, None where the upstream does not say it."""
-        ...
 
 
 class Observer(Protocol):
@@ -103,16 +91,12 @@ class Gate:
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._rules = rules
-        self._registry = registry
+        self._contents = Contents(registry, clock, memory.tag_lifetime, observer.looked_up)
         self._judge = judge
         self._memory = memory
         self._clock = clock
         self._new_id = new_id
         self._observer = observer
-        self._tags: LRUCache[tuple[Repository, str], tuple[Digest, datetime]] = LRUCache(REMEMBERED_MAX)
-        self._manifests: LRUCache[tuple[Repository, Digest], Manifest] = LRUCache(
-            MANIFEST_CACHE_BYTES, getsizeof=lambda manifest: len(manifest.body)
-        )
         self._decisions: LRUCache[VerdictKey, Decision] = LRUCache(REMEMBERED_MAX)
         self._grants: LRUCache[tuple[Repository, Digest], BlobGrant] = LRUCache(REMEMBERED_MAX)
         self._pulling: SingleFlight[Reference, Pulled] = SingleFlight(tasks)
@@ -129,7 +113,7 @@ class Gate:
         return await self._pulling.do(reference, lambda: self._pull(reference, client))
 
     async def _pull(self, reference: Reference, client: str) -> Pulled:
-        manifest, fresh_until = await self._fetch(reference)
+        manifest, fresh_until = await self._contents.fetch(reference)
         subject = Subject(reference.repository, manifest.digest, reference.tag)
         if is_signature_artifact(manifest):
             await self._remember_members(subject, manifest)
@@ -152,52 +136,6 @@ class Gate:
         if grant is not None:
             self._grants[repository, digest] = grant
         return grant
-
-    # From a reference to bytes
-
-    async def _fetch(self, reference: Reference) -> tuple[Manifest, datetime]:
-        """Return the manifest, and until when this reference means it."""
-        now = self._clock()
-        if reference.digest is not None:
-            # Content has its digest for ever; the year is only to have a date.
-            return await self._by_digest(reference.repository, reference.digest), now + timedelta(days=365)
-        known = self._tags.get((reference.repository, reference.tag or ""))
-        fresh = known is not None and known[1] > now
-        self._observer.looked_up("tag", hit=fresh)
-        if known is not None and fresh:
-            return await self._by_digest(reference.repository, known[0]), known[1]
-        try:
-            manifest = await self._by_tag(reference, known[0] if known else None)
-        except UnavailableError as err:
-            if known is None or not err.rate_limited or now >= known[1] + RATE_LIMITED_TAG_MAX:
-                raise
-            # The upstream is well; it only counts what we ask. What the tag meant last is still judged, as always.
-            return await self._by_digest(reference.repository, known[0]), now + self._memory.tag_lifetime
-        until = self._clock() + self._memory.tag_lifetime
-        self._tags[reference.repository, reference.tag or ""] = (manifest.digest, until)
-        return manifest, until
-
-    async def _by_digest(self, repository: Repository, digest: Digest) -> Manifest:
-        manifest = self._manifests.get((repository, digest))
-        self._observer.looked_up("manifest", hit=manifest is not None)
-        if manifest is None:
-            manifest = await self._registry.manifest(Reference(repository, digest=digest))
-            self._keep(repository, manifest)
-        return manifest
-
-    async def _by_tag(self, reference: Reference, last: Digest | None) -> Manifest:
-        """Ask for the digest alone where the bytes may still be here: Docker Hub counts a GET as a pull, a HEAD not."""
-        repository = reference.repository
-        if last is not None and (repository, last) in self._manifests:
-            digest = await self._registry.resolve(reference)
-            if digest is not None:
-                return await self._by_digest(repository, digest)
-        manifest = await self._registry.manifest(reference)
-        self._keep(repository, manifest)
-        return manifest
-
-    def _keep(self, repository: Repository, manifest: Manifest) -> None:
-        self._manifests[repository, manifest.digest] = manifest
 
     # From bytes to a decision
 
