@@ -85,7 +85,7 @@ def warm_manifests(bench: Bench, registry: str) -> Iterator[Row]:
     body.write_bytes(image.body)
     with ExitStack() as stack:
         proxy = stack.enter_context(bench.sealgate("warm", 5000, registry))
-        stack.enter_context(bench.script("bare.py", 5080, body, image.media_type))
+        stack.enter_context(bench.script("bare.py", 5080, "manifest", body, image.media_type))
         taken = rounds(
             bench.rounds,
             {
@@ -136,11 +136,13 @@ def blobs(bench: Bench) -> Iterator[Row]:
         blob = f"/v2/library/big/blobs/{content.Digest.of(layer)}"
         nginx = stack.enter_context(nginx_proxy(bench.tools, bench.folder / "nginx", 5061, 5060))
         proxy = stack.enter_context(bench.sealgate("blobs", 5300, "http://127.0.0.1:5060"))
+        stack.enter_context(bench.script("bare.py", 5062, "blob", "http://127.0.0.1:5060"))
         content.get(f"{proxy}{path}1")
         for connections in (1, 4, 16):
             measured = {
-                "nginx, files": bench.bytes_a_second(f"http://127.0.0.1:5060{blob}", connections),
+                "nginx with the file itself": bench.bytes_a_second(f"http://127.0.0.1:5060{blob}", connections),
                 "nginx proxy": bench.bytes_a_second(f"{nginx}{blob}", connections),
+                "bare aiohttp proxy": bench.bytes_a_second(f"http://127.0.0.1:5062{blob}", connections),
                 "Sealgate": bench.bytes_a_second(f"{proxy}{blob}", connections),
             }
             taken = rounds(bench.rounds, measured)

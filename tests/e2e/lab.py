@@ -97,7 +97,6 @@ def running(tools: Toolbox) -> Iterator[Lab]:
     """Run a lab until the block ends."""
     with ExitStack() as stack:
         stack.enter_context(sandbox.own_network())
-        sandbox.check_namespaces()
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="e2e-")))
         ca, certificate, key = sandbox.throwaway_ca(folder, hub.HUB_NAMES)
         shelf = content.Shelf()
