@@ -7,13 +7,14 @@ set-up leaves the client its own way to the hub; a *sealed* one does not.
 import contextlib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from e2e.content import Named
+from e2e.content import ARCHITECTURE, Named
 from e2e.sandbox import Box, Ended, listening_unix
 
 from proxy.cli.clients import Client as Kind
@@ -71,7 +72,11 @@ def dockerd(box: Box, mirror: str) -> Iterator[DockerCommand]:
     socket = box.folder / "docker.sock"
     places = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
     options = [f"--{option}={box.folder / place}" for option, place in places.items()]
-    alone = ["--storage-driver=vfs", "--bridge=none", "--iptables=false", "--ip6tables=false"]
+    alone = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
+    # The containerd image store, from Docker 28 on, is another client altogether.
+    store = (
+        "feature=containerd-snapshotter" if os.environ.get("SEALGATE_E2E_CONTAINERD_STORE") else "storage-driver=vfs"
+    )
 
     def docker(*arguments: str) -> Ended:
         return box.run("docker", "-H", f"unix://{socket}", *arguments)
@@ -79,7 +84,7 @@ def dockerd(box: Box, mirror: str) -> Iterator[DockerCommand]:
     def ready() -> bool:
         return listening_unix(socket) and docker("version").code == 0
 
-    with box.daemon("dockerd", f"--host=unix://{socket}", *options, *alone, ready=ready):
+    with box.daemon("dockerd", f"--host=unix://{socket}", *options, *alone, f"--{store}", ready=ready):
         yield docker
 
 
@@ -147,7 +152,10 @@ class Containerd:
         box.write(
             "containerd.toml",
             f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\ndisabled_plugins = [{cri}]\n'
-            f'[grpc]\n  address = "{socket}"\n[ttrpc]\n  address = "{socket}.ttrpc"\n',
+            f'[grpc]\n  address = "{socket}"\n[ttrpc]\n  address = "{socket}.ttrpc"\n'
+            # containerd 2 unpacks what it is told here; before, what the command line says.
+            '[[plugins."io.containerd.transfer.v1.local".unpack_config]]\n  snapshotter = "native"\n'
+            f'  platform = "linux/{ARCHITECTURE}"\n',
         )
         ctr = ("ctr", "-a", str(socket), "images")
         hosts = ("--hosts-dir", "/etc/containerd/certs.d", "--snapshotter", "native")

@@ -3,6 +3,7 @@
 Nothing is installed. What is missing is fetched by apt, which checks the archive's signature and hashes, and unpacked
 with `dpkg -x` into `$XDG_CACHE_HOME/sealgate/e2e/<hash of package names and system>`, once. `SEALGATE_E2E_PRIVATE=1`
 does so even where everything is installed. What the machine's apt and dpkg keep is read and never written.
+`SEALGATE_E2E_PATH` names folders in which programs are looked for first: other versions of the clients.
 """
 
 import fcntl
@@ -63,7 +64,8 @@ class Toolbox:
 
 def toolbox(programs: Mapping[str, str] = PROGRAMS) -> Toolbox:
     """Find programs, given with the packages that have them, and fetch what is missing; raises MissingError."""
-    path = (*SYSTEM_PATH, *os.environ.get("PATH", "").split(os.pathsep))
+    others = os.environ.get("SEALGATE_E2E_PATH", "").split(os.pathsep)
+    path = tuple(filter(None, (*others, *SYSTEM_PATH, *os.environ.get("PATH", "").split(os.pathsep))))
     private = os.environ.get("SEALGATE_E2E_PRIVATE") == "1"
     missing = [name for name in programs if private or not shutil.which(name, path=os.pathsep.join(path))]
     if not missing:
