@@ -42,7 +42,7 @@ async def main(port: int, what: str, *arguments: str) -> None:
     """Serve until the process is ended."""
     async with ClientSession(read_bufsize=_READ_BYTES, auto_decompress=False) as session:
         handler = manifest(*arguments) if what == "manifest" else blob(session, *arguments)
-        runner = web.ServerRunner(web.Server(handler))
+        runner = web.ServerRunner(web.Server(handler, access_log=None))
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         await asyncio.Event().wait()
