@@ -2,10 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
 from aiohttp import web
+from cachetools import TTLCache
 
 from proxy.front.errors import COMMON_HEADERS
 from proxy.gate import BlobGrant
@@ -24,6 +25,10 @@ _RANGE = re.compile(r"bytes=[0-9]{1,18}-[0-9]{0,18}", re.ASCII)
 _THREAD_BYTES = 64 * 1024
 # Until the upstream's headers: containerd 2.3 and BuildKit give up after 30 s. Its later reads have their own limit.
 HEADER_SECONDS = 25.0
+# How long, how many, and from which weight on a blob is suspect: Docker tries a layer five times in 50 to 75 s.
+SUSPECT_SECONDS = 60.0
+SUSPECTS_MAX = 10_000
+SUSPECT_WEIGHT = 3
 # Image configs are some kilobytes; the largest published ones stay below 256 KiB.
 CONFIG_BYTES_MAX = 256 * 1024
 
@@ -45,6 +50,28 @@ def blob_headers(digest: Digest, size: int) -> dict[str, str]:
     }
 
 
+class Suspects:
+    """Blobs whose transfers broke off lately, and which are therefore not begun again for a while.
+
+    Docker's classic store tries a layer that was cut five times and then pulls the whole image from the next registry,
+    whatever its tag means there; an answer that it can read stops it (`refusals`). Wrong bytes are wrong the next time
+    too; a cut may pass, so that the third in a minute counts.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._weights: TTLCache[tuple[Repository, Digest], int] = TTLCache(SUSPECTS_MAX, SUSPECT_SECONDS, monotonic)
+
+    def check(self, repository: Repository, digest: Digest) -> None:
+        """Raise UnavailableError for a blob that is suspect."""
+        if self._weights.get((repository, digest), 0) >= SUSPECT_WEIGHT:
+            raise UnavailableError("the upstream's transfers of this blob break off or bring wrong bytes")
+
+    def cut(self, repository: Repository, digest: Digest, error: RegistryError) -> None:
+        """Take note of a transfer that broke off."""
+        weight = SUSPECT_WEIGHT if isinstance(error, CorruptError) else 1
+        self._weights[repository, digest] = self._weights.get((repository, digest), 0) + weight
+
+
 class Observer(Protocol):
     """Who is told what went out, and what did not."""
 
@@ -57,8 +84,13 @@ class Observer(Protocol):
         ...
 
 
-async def send_blob(
-    request: web.BaseRequest, upstreams: Upstreams, repository: Repository, grant: BlobGrant, observer: Observer
+async def send_blob(  # noqa: PLR0913, PLR0917 (who asks, what for, from where, and who is told)
+    request: web.BaseRequest,
+    upstreams: Upstreams,
+    repository: Repository,
+    grant: BlobGrant,
+    suspects: Suspects,
+    observer: Observer,
 ) -> web.StreamResponse:
     """Stream a granted blob, the whole of it or the range asked for.
 
@@ -66,6 +98,7 @@ async def send_blob(
     transfer that failed and not a blob that is short.
     """
     member = grant.member
+    suspects.check(repository, member.digest)
     asked_range = wanted_range(request.headers.get("Range"))
     try:
         async with (
@@ -80,6 +113,7 @@ async def send_blob(
                     await response.write(chunk)
                     observer.sent("blobs", len(chunk))
             except RegistryError as err:
+                suspects.cut(repository, member.digest, err)
                 observer.cut(f"{repository}@{member.digest}", err)
                 if request.transport is not None:
                     request.transport.abort()

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from aiohttp import web
 
 from proxy.front import errors
-from proxy.front.blobs import blob_headers, read_artifact_blob, read_config, send_blob
+from proxy.front.blobs import Suspects, blob_headers, read_artifact_blob, read_config, send_blob
 from proxy.front.errors import Refusal
 from proxy.front.listings import referrers_response, tags_response
 from proxy.front.manifests import manifest_response
@@ -97,6 +97,7 @@ class Front:
         self._observer = observer
         self._monotonic = monotonic
         self._new_id = new_id
+        self._suspects = Suspects(monotonic)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Nothing but a broken connection leaves here as an exception."""
@@ -189,7 +190,7 @@ class Front:
                 content = await read_artifact_blob(self._upstreams, repository, grant)
                 return web.Response(body=content, headers=blob_headers(digest, len(content)))
             if grant is not None and grant.served:
-                return await send_blob(request, self._upstreams, repository, grant, self._observer)
+                return await send_blob(request, self._upstreams, repository, grant, self._suspects, self._observer)
         except MalformedError as err:
             raise _Refused(errors.from_error(err, image), image) from None
         if self._would_move_on(asked):
