@@ -25,6 +25,8 @@ _RANGE = re.compile(r"bytes=[0-9]{1,18}-[0-9]{0,18}", re.ASCII)
 _THREAD_BYTES = 64 * 1024
 # Until the upstream's headers: containerd 2.3 and BuildKit give up after 30 s. Its later reads have their own limit.
 HEADER_SECONDS = 25.0
+# A client that takes nothing for so long is gone, and holds a connection to the upstream that others need.
+CLIENT_STALL_SECONDS = 300.0
 # How long, how many, and from which weight on a blob is suspect: Docker tries a layer five times in 50 to 75 s.
 SUSPECT_SECONDS = 60.0
 SUSPECTS_MAX = 10_000
@@ -110,16 +112,23 @@ async def send_blob(  # noqa: PLR0913, PLR0917 (who asks, what for, from where, 
             await response.prepare(request)
             try:
                 async for chunk in chunks:
-                    await response.write(chunk)
+                    async with asyncio.timeout(CLIENT_STALL_SECONDS):
+                        await response.write(chunk)
                     observer.sent("blobs", len(chunk))
             except RegistryError as err:
                 suspects.cut(repository, member.digest, err)
                 observer.cut(f"{repository}@{member.digest}", err)
-                if request.transport is not None:
-                    request.transport.abort()
+                _abort(request)
+            except TimeoutError:
+                _abort(request)
             return response
     except TimeoutError:
         raise UnavailableError(f"the upstream sends no blob within {HEADER_SECONDS:g} s") from None
+
+
+def _abort(request: web.BaseRequest) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _begin(stream: BlobStream, grant: BlobGrant) -> tuple[web.StreamResponse, AsyncIterator[bytes]]:

@@ -126,6 +126,13 @@ async def test_serve_ends_at_a_signal_and_says_what_is_insecure(config, capfd, n
     assert any("unused" in line.get("warning", "") for line in lines)
 
 
+@pytest.mark.parametrize(("size", "code"), [(9_000, 200), (30_000, 200), (40_000, 400)])
+async def test_long_headers(config, size, code):
+    """A token may be longer than the 8190 bytes that are usual for servers."""
+    async with running(load(config)) as at:
+        assert await status(f"{at.registry}/v2/", headers={"Authorization": "Bearer " + "x" * size}) == code
+
+
 async def test_a_part_that_fails_closes_the_others(config):
     settings = load(config)
     with pytest.raises(ZeroDivisionError):

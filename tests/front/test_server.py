@@ -459,3 +459,21 @@ async def test_a_large_manifest_is_served_but_not_kept_as_bytes():
     async with serve(made) as url, running(url) as stack:
         for _ in range(2):
             assert (await stack.get("/v2/library/large/manifests/1"))[::2] == (200, large)
+
+
+async def test_a_client_that_takes_nothing_is_let_go(monkeypatch):
+    monkeypatch.setattr("proxy.front.blobs.CLIENT_STALL_SECONDS", 0)
+    large = image("large", layer_bytes=32 * 1024 * 1024, layers=1)
+    made = registry()
+    large.add_to(made, "library/large", "1")
+    sign(made, "library/large", large.media_type, large.body)
+    async with serve(made) as url, running(url) as stack:
+        await stack.get("/v2/library/large/manifests/1")
+        host, port = stack.url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port), limit=1024)
+        writer.write(f"GET {blob_path('large', large.blobs[1])} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        while not any(kind == "blobs" for kind, _, _ in stack.watch.answers):  # noqa: ASYNC110 (the front tells nobody else)
+            await asyncio.sleep(0.01)
+        writer.close()
+        assert stack.watch.cuts == []
+        assert 0 < stack.watch.bytes_sent < 32 * 1024 * 1024
