@@ -33,6 +33,10 @@ T = TypeVar("T")
 class Observer(Protocol):
     """Who is told of requests: metrics and the audit log."""
 
+    def warm(self, method: str) -> None:
+        """Take note of a manifest that was served from memory. Nothing else is told of it."""
+        ...
+
     def begun(self) -> None:
         """Take note that a request came in."""
         ...
@@ -101,14 +105,14 @@ class Front:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Nothing but a broken connection leaves here as an exception."""
+        warm = self._warm.get(request)
+        if warm is not None:
+            self._observer.warm(request.method)
+            return warm
         begun = self._monotonic()
         self._observer.begun()
         kind, status = Kind.MANIFESTS, 500
         try:
-            warm = self._warm.get(request)
-            if warm is not None:
-                status = warm.status
-                return warm
             kind, response = await self._parse_and_serve(request)
             status = response.status
             return response

@@ -58,6 +58,7 @@ class Observer:
         self._metrics = metrics
         self._log = structlog.get_logger("proxy.ops")
         # Nobody else is to be told of these.
+        self.warm = metrics.warm
         self.begun = metrics.begun
         self.answered = metrics.answered
         self.sent = metrics.sent

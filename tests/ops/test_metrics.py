@@ -194,3 +194,14 @@ def test_every_form_has_its_own_label(form):
     metrics = make_metrics()
     metrics.refused("", form, "unavailable")
     assert sample(metrics, "sealgate_refusals_total", client="other", form=form.value, reason="unavailable") == 1
+
+
+def test_warm_manifests_are_counted_when_the_counters_are_read():
+    metrics = make_metrics()
+    for method in ("GET", "GET", "HEAD"):
+        metrics.warm(method)
+    for _ in range(2):
+        metrics.render()
+        assert sample(metrics, "sealgate_requests_total", kind="manifests", method="GET", status="200") == 2
+        assert sample(metrics, "sealgate_requests_total", kind="manifests", method="HEAD", status="200") == 1
+        assert sample(metrics, "sealgate_cache_requests_total", cache="response", result="hit") == 3
