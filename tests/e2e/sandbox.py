@@ -222,6 +222,8 @@ def fresh_box(tools: Toolbox, hosts: Mapping[str, str], ca: Path) -> Iterator[Bo
     try:
         box = Box(tools, folder, environment)
         _furnish(box.etc, hosts)
+        if tools.libraries:
+            _know_libraries(box.etc, tools.libraries)
         yield box
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -239,6 +241,15 @@ def _furnish(etc: Path, hosts: Mapping[str, str]) -> None:
     (etc / "hosts").write_text("".join(line + "\n" for line in lines), encoding="ascii")
     (etc / "nsswitch.conf").write_text("hosts: files dns\n", encoding="ascii")
     (etc / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n", encoding="ascii")
+
+
+def _know_libraries(etc: Path, libraries: tuple[str, ...]) -> None:
+    """Let programs find libraries by the cache too: Docker starts parts of itself with an empty environment."""
+    conf = etc / "ld.so.conf"
+    conf.write_text("\n".join([*libraries, "include /etc/ld.so.conf.d/*.conf", ""]), encoding="utf-8")
+    subprocess.run(  # noqa: S603 (its own cache, in its own folder)
+        ["/sbin/ldconfig", "-f", conf, "-C", etc / "ld.so.cache"], check=True, capture_output=True
+    )
 
 
 def throwaway_ca(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path, Path]:
