@@ -6,12 +6,12 @@ import logging
 import os
 import signal
 import ssl
-import subprocess
 
 import pytest
 import structlog
 from aiohttp import ClientSession
 from support.stack import KEY, sign
+from support.tls import make_tls
 
 from proxy.app import Addresses, clock, new_id, running, serve, verify
 from proxy.config import load
@@ -165,18 +165,10 @@ async def test_the_audit_log_may_be_a_file(config, tmp_path):
 
 
 async def test_tls(config, tmp_path):
-    subprocess.run(  # noqa: S603, ASYNC221
-        [
-            *("/usr/bin/openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-            *("-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt", "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    tls = make_tls(tmp_path)
     text = config.read_text().replace("[server]", '[server]\ntls_certificate = "tls.crt"\ntls_key = "tls.key"')
     config.write_text(text)
-    trust = ssl.create_default_context(cafile=tmp_path / "tls.crt")
+    trust = ssl.create_default_context(cafile=tls.certificate)
     async with running(load(config)) as at:
         assert at.registry.startswith("https://")
         assert await status(f"{at.registry}/v2/", ssl=trust) == 200
