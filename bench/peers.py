@@ -1,4 +1,4 @@
-"""nginx, twice: as a registry of plain files, and as the proxy that we are measured against."""
+"""nginx: as a registry of plain files, and as the proxy that we are measured against, as installed and tuned."""
 
 import contextlib
 from collections.abc import Iterator
@@ -32,7 +32,6 @@ _FILES = """
     location ~ /manifests/ {{ default_type {media_type}; }}
   }}
 """
-# Whole blobs through memory: with its default nginx writes them to a temporary file as soon as the client is slower.
 _PROXY = """
   keepalive_requests 1000000;
   upstream files {{ server 127.0.0.1:{to_port}; keepalive 32; }}
@@ -42,10 +41,13 @@ _PROXY = """
       proxy_pass http://files;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
-      proxy_buffers 16 256k; proxy_buffer_size 256k; proxy_busy_buffers_size 1m;
-      proxy_max_temp_file_size 0;
+      {tuning}
     }}
   }}
+"""
+# With its defaults, 8 buffers of 4 KiB, nginx writes a blob to a temporary file as soon as the client is slower.
+_TUNING = """
+      proxy_buffers 16 256k; proxy_buffer_size 256k; proxy_busy_buffers_size 1m; proxy_max_temp_file_size 0;
 """
 
 
@@ -85,9 +87,10 @@ def file_registry(tools: Toolbox, folder: Path, port: int) -> Iterator[Files]:
 
 
 @contextlib.contextmanager
-def nginx_proxy(tools: Toolbox, folder: Path, port: int, to_port: int) -> Iterator[str]:
+def nginx_proxy(tools: Toolbox, folder: Path, port: int, to_port: int, *, tuned: bool) -> Iterator[str]:
     """Proxy everything to another port until the block ends; yields the URL."""
-    with _nginx(tools, folder, port, _PROXY.format(port=port, to_port=to_port)):
+    http = _PROXY.format(port=port, to_port=to_port, tuning=_TUNING if tuned else "")
+    with _nginx(tools, folder, port, http):
         yield f"http://127.0.0.1:{port}"
 
 

@@ -134,7 +134,8 @@ def blobs(bench: Bench) -> Iterator[Row]:
         path = signed(files, "big", bench.key, layers=1, layer_bytes=BLOB_BYTES)
         layer = images.image("big", layers=1, layer_bytes=BLOB_BYTES).blobs[1]
         blob = f"/v2/library/big/blobs/{content.Digest.of(layer)}"
-        nginx = stack.enter_context(nginx_proxy(bench.tools, bench.folder / "nginx", 5061, 5060))
+        nginx = stack.enter_context(nginx_proxy(bench.tools, bench.folder / "nginx", 5061, 5060, tuned=False))
+        tuned = stack.enter_context(nginx_proxy(bench.tools, bench.folder / "tuned", 5063, 5060, tuned=True))
         proxy = stack.enter_context(bench.sealgate("blobs", 5300, "http://127.0.0.1:5060"))
         stack.enter_context(bench.script("bare.py", 5062, "blob", "http://127.0.0.1:5060"))
         content.get(f"{proxy}{path}1")
@@ -142,12 +143,13 @@ def blobs(bench: Bench) -> Iterator[Row]:
             measured = {
                 "nginx with the file itself": bench.bytes_a_second(f"http://127.0.0.1:5060{blob}", connections),
                 "nginx proxy": bench.bytes_a_second(f"{nginx}{blob}", connections),
-                "bare aiohttp proxy": bench.bytes_a_second(f"http://127.0.0.1:5062{blob}", connections),
-                "Sealgate": bench.bytes_a_second(f"{proxy}{blob}", connections),
+                "nginx proxy, large buffers": bench.bytes_a_second(f"{tuned}{blob}", connections),
+                "bare aiohttp proxy, not hashed": bench.bytes_a_second(f"http://127.0.0.1:5062{blob}", connections),
+                "Sealgate, hashed": bench.bytes_a_second(f"{proxy}{blob}", connections),
             }
             taken = rounds(bench.rounds, measured)
             for name, values in taken.items():
-                goal = 1.0 if name == "Sealgate" else None
+                goal = 1.0 if name.startswith("Sealgate") else None
                 what = f"{name}, {connections} connection{'s' * (connections > 1)}"
                 rate = statistics.median(values) / 1e6
                 yield Row("64 MiB blob", what, rate, "MB/s", ratio(values, taken["nginx proxy"]), goal)
