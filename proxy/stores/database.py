@@ -123,9 +123,9 @@ def repository_id(connection: sqlite3.Connection, repository: Repository) -> int
 def drop_unused_repository(connection: sqlite3.Connection, number: int) -> None:
     """Forget a repository's name when nothing more is remembered of it."""
     connection.execute(
-        """DELETE FROM repository WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM manifest WHERE repository = ?1)
-           AND NOT EXISTS (SELECT 1 FROM verdict WHERE repository = ?1)""",
-        (number,),
+        """DELETE FROM repository WHERE id = :id AND NOT EXISTS (SELECT 1 FROM manifest WHERE repository = :id)
+           AND NOT EXISTS (SELECT 1 FROM verdict WHERE repository = :id)""",
+        {"id": number},
     )
 
 
