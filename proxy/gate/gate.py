@@ -217,7 +217,9 @@ class Gate:
         best: BlobGrant | None = None
         outage: RegistryError | None = None
         parents = await self._memory.memberships.parents(repository, digest)
-        for parent in parents[:PARENTS_TRIED_MAX]:
+        # Those that are known to be served come first: however many refused images name the blob, they do not hide it.
+        ordered = sorted(parents, key=lambda parent: not self._is_known_served(repository, parent))
+        for parent in ordered[:PARENTS_TRIED_MAX]:
             try:
                 grant = await self._grant_by(repository, parent, client)
             except NotFoundError:
@@ -231,6 +233,10 @@ class Gate:
         if outage is not None and (best is None or not best.served):
             raise outage
         return best
+
+    def _is_known_served(self, repository: Repository, parent: Parent) -> bool:
+        decision = self._known(Subject(repository, parent.digest, parent.tag))
+        return decision is not None and decision.served
 
     async def _grant_by(self, repository: Repository, parent: Parent, client: str) -> BlobGrant:
         pulled = await self.pull(Reference(repository, parent.tag, parent.digest), client)

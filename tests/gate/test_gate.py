@@ -404,6 +404,19 @@ async def test_a_base_layer_is_granted_by_any_image_that_is_served():
         assert (await gate.blob(APP, Digest.of(base), "client")).served
 
 
+async def test_refused_images_cannot_hide_a_layer_however_many_name_it():
+    it = bench()
+    base = b"base layer"
+    good = it.registry.add(APP, image_body("good", layers=[base]), "good")
+    it.notebook.signed[good] = ("release",)
+    async with it.gate() as gate:
+        await gate.pull(by_tag("good"), "client")
+        for number in range(30):
+            it.registry.add(APP, image_body(f"bad {number}", layers=[base]), f"bad-{number}")
+            await gate.pull(by_tag(f"bad-{number}"), "client")
+        assert (await gate.blob(APP, Digest.of(base), "client")).served
+
+
 async def test_a_grant_that_has_expired_is_renewed_by_judging_again():
     it = bench()
     digest = it.registry.add(APP, image_body("good"), "v1")
