@@ -148,14 +148,19 @@ class Gate:
         for parent in parents:
             decision = await self._remembered(parent)
             if decision is not None and decision.served:
-                return decision
+                return self._inherit(subject, decision)
         own = await self._judged(subject, client)
         if not own.served:
             for parent in parents:
                 decision = await self._judged(parent, client)
                 if decision.served:
-                    return decision
+                    return self._inherit(subject, decision)
         return own
+
+    def _inherit(self, child: Subject, decision: Decision) -> Decision:
+        """Keep the decision about an index for one of its children too, for as long as it holds for the index."""
+        self._decisions[self._key(child)[0]] = decision
+        return decision
 
     async def _index_parents(self, subject: Subject) -> Sequence[Subject]:
         parents = await self._memory.memberships.parents(subject.repository, subject.digest)

@@ -404,13 +404,17 @@ async def test_a_base_layer_is_granted_by_any_image_that_is_served():
         assert (await gate.blob(APP, Digest.of(base), "client")).served
 
 
-async def test_refused_images_cannot_hide_a_layer_however_many_name_it():
+@pytest.mark.parametrize("of_an_index", [False, True])
+async def test_refused_images_cannot_hide_a_layer_however_many_name_it(of_an_index):
     it = bench()
     base = b"base layer"
-    good = it.registry.add(APP, image_body("good", layers=[base]), "good")
+    image = image_body("good", layers=[base])
+    child = it.registry.add(APP, image)
+    good = it.registry.add(APP, index_body(image) if of_an_index else image, "good")
     it.notebook.signed[good] = ("release",)
     async with it.gate() as gate:
         await gate.pull(by_tag("good"), "client")
+        await gate.pull(by_digest(child), "client")
         for number in range(30):
             it.registry.add(APP, image_body(f"bad {number}", layers=[base]), f"bad-{number}")
             await gate.pull(by_tag(f"bad-{number}"), "client")
