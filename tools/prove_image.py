@@ -143,12 +143,13 @@ def serve(buildah: Buildah, container: str, folder: Path, health: list[str]) -> 
 
 
 def running_inside() -> list[int]:
-    """Return the processes of the image's user in our network namespace, which are the container's."""
+    """Return the image's own processes in our network namespace, without buildah's, whose end would kill them."""
     own = Path("/proc/thread-self/ns/net").readlink()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if entry.stat().st_uid == USER and (entry / "ns/net").readlink() == own:
+            program = (entry / "cmdline").read_bytes().partition(bytes(1))[0]
+            if program.startswith(b"/opt/sealgate/") and (entry / "ns/net").readlink() == own:
                 found.append(int(entry.name))
     return found
 
