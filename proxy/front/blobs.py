@@ -109,8 +109,8 @@ async def send_blob(  # noqa: PLR0913, PLR0917 (who asks, what for, from where, 
         ):
             limit.reschedule(None)
             response, chunks = _begin(stream, grant)
-            await response.prepare(request)
             try:
+                await response.prepare(request)
                 async for chunk in chunks:
                     async with asyncio.timeout(CLIENT_STALL_SECONDS):
                         await response.write(chunk)
@@ -121,6 +121,8 @@ async def send_blob(  # noqa: PLR0913, PLR0917 (who asks, what for, from where, 
                 _abort(request)
             except TimeoutError:
                 _abort(request)
+            except ConnectionError:
+                pass  # the client has left, which is its right
             return response
     except TimeoutError:
         raise UnavailableError(f"the upstream sends no blob within {HEADER_SECONDS:g} s") from None

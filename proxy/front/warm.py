@@ -33,9 +33,11 @@ class _Ready(web.StreamResponse):
         return True
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Send all of it."""
+        """Send all of it; waits where the client has not taken what was sent before."""
         if request.transport is not None:
             request.transport.write(self._content)
+            if request.transport.get_write_buffer_size():
+                await request.writer.drain()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Do nothing: it was sent in one piece."""

@@ -477,3 +477,42 @@ async def test_a_client_that_takes_nothing_is_let_go(monkeypatch):
         writer.close()
         assert stack.watch.cuts == []
         assert 0 < stack.watch.bytes_sent < 32 * 1024 * 1024
+
+
+async def test_a_client_that_leaves_in_mid_blob_is_no_mistake_of_ours():
+    large = image("large", layer_bytes=32 * 1024 * 1024, layers=1)
+    made = registry()
+    large.add_to(made, "library/large", "1")
+    sign(made, "library/large", large.media_type, large.body)
+    async with serve(made) as url, running(url) as stack:
+        await stack.get("/v2/library/large/manifests/1")
+        async with stack.ask(blob_path("large", large.blobs[1])) as response:
+            await response.content.readexactly(100_000)
+            response.close()
+        while not any(kind == "blobs" for kind, _, _ in stack.watch.answers):  # noqa: ASYNC110 (the front tells nobody else)
+            await asyncio.sleep(0.01)
+        assert stack.watch.cuts == []
+        assert stack.watch.refusals == []
+
+
+async def test_a_client_that_asks_and_does_not_read_is_waited_for():
+    """Warm manifests go straight to the transport, whose buffer must not grow with every request."""
+    document = json.loads(GOOD.body) | {"annotations": {"pad": "x" * 60_000}}
+    body = json.dumps(document).encode()
+    made = registry()
+    made.add_manifest("library/wide", GOOD.media_type, body, "1")
+    sign(made, "library/wide", GOOD.media_type, body)
+    asked = 500  # 30 MB of answers: more than all buffers between us and a client take
+    async with serve(made) as url, running(url) as stack:
+        await stack.get("/v2/library/wide/manifests/1")
+        host, port = stack.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+        writer.write(b"GET /v2/library/wide/manifests/1 HTTP/1.1\r\nHost: x\r\n\r\n" * asked)
+        before = -1
+        while before != (before := len(stack.watch.answers)):  # noqa: ASYNC110 (until it stands still)
+            await asyncio.sleep(0.2)
+        assert before < asked
+        read = 0
+        while read < asked * len(body):
+            read += len(await reader.read(1 << 20))
+        writer.close()
