@@ -10,9 +10,9 @@ from cachetools import TTLCache
 
 from proxy.front.errors import COMMON_HEADERS
 from proxy.gate import BlobGrant
-from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX
+from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX, is_signature_content
 from proxy.oci.digest import Digest
-from proxy.oci.errors import CorruptError, RegistryError, UnavailableError
+from proxy.oci.errors import CorruptError, MalformedError, RegistryError, UnavailableError
 from proxy.oci.manifest import Descriptor
 from proxy.oci.reference import Repository
 from proxy.oci.strict_json import loads_object
@@ -28,7 +28,7 @@ HEADER_SECONDS = 25.0
 # A client that takes nothing for so long is gone, and holds a connection to the upstream that others need.
 CLIENT_STALL_SECONDS = 300.0
 # How long, how many, and from which weight on a blob is suspect: Docker tries a layer five times in 50 to 75 s.
-SUSPECT_SECONDS = 60.0
+SUSPECT_SECONDS = 600.0
 SUSPECTS_MAX = 10_000
 SUSPECT_WEIGHT = 3
 # Image configs are some kilobytes; the largest published ones stay below 256 KiB.
@@ -123,6 +123,11 @@ async def send_blob(  # noqa: PLR0913, PLR0917 (who asks, what for, from where, 
                 _abort(request)
             except ConnectionError:
                 pass  # the client has left, which is its right
+            except Exception as err:  # noqa: BLE001 (no second answer may follow in the middle of a body)
+                cause = UnavailableError(f"the transfer failed: {type(err).__name__}")
+                suspects.cut(repository, member.digest, cause)
+                observer.cut(f"{repository}@{member.digest}", cause)
+                _abort(request)
             return response
     except TimeoutError:
         raise UnavailableError(f"the upstream sends no blob within {HEADER_SECONDS:g} s") from None
@@ -199,7 +204,8 @@ async def read_artifact_blob(upstreams: Upstreams, repository: Repository, grant
     member = grant.member
     descriptor = Descriptor(member.media_type, member.digest, member.size)
     content = await upstreams.blob(repository, descriptor, ARTIFACT_BLOB_BYTES_MAX)
-    await asyncio.to_thread(loads_object, content, "the signature artefact's blob")
+    if not await asyncio.to_thread(is_signature_content, content):
+        raise MalformedError("what is called a signature is none")
     return content
 
 

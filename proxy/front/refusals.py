@@ -24,6 +24,7 @@ as the first OCI error, and as the reason phrase (all that containerd 1.6 and 1.
 """
 
 import json
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,7 +71,7 @@ def _is_signature_lookup(asked: Asked, refusal: Refusal) -> bool:
 
     Its own sigstore check asks for the tag `sha256-<hex>.sig` after it has the manifest.
     """
-    looks = asked.reference.startswith("sha256-") and asked.reference.endswith(".sig")
+    looks = re.fullmatch(r"sha256-[0-9a-f]{64}\.sig", asked.reference, re.ASCII) is not None
     return asked.dialect is Dialect.CONTAINERS_IMAGE and looks and refusal.code == "MANIFEST_UNKNOWN"
 
 
@@ -84,9 +85,12 @@ def _plain(asked: Asked, refusal: Refusal) -> Answer:
     return Answer(refusal.status, content, headers, refusal.message)
 
 
-def _hold(asked: Asked, message: str) -> Answer:
+def _hold(asked: Asked, message: str) -> Answer:  # noqa: PLR0911 (a line for each way of asking)
     if asked.dialect is Dialect.CONTAINERS_IMAGE and asked.kind is Kind.MANIFESTS:
         return _schema1(message) if asked.by_digest else _text(message, DOCKER_LIST)
+    if asked.method == "HEAD" and asked.dialect is Dialect.DOCKER and asked.by_digest and asked.kind is Kind.MANIFESTS:
+        # It has this content under another name, and takes anything below 400 as leave to use it (moby, Exists).
+        return _redirect_nowhere(f"refused: {message} [{_ESRCH}]")
     if asked.method == "HEAD":
         return Answer(300, reason=message, form=Form.HOLD)
     if asked.dialect is Dialect.CONTAINERD:

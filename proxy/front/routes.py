@@ -84,7 +84,7 @@ def parse(method: str, raw_path: str, headers: Mapping[str, str]) -> Asked:
     if path in {"/v2", "/v2/"}:
         return Asked(method, Kind.PING)
     shape = _SHAPE.fullmatch(path)
-    if shape is None or method not in {"GET", "HEAD"} or shape["reference"] == "uploads":
+    if shape is None or method not in {"GET", "HEAD"} or _is_upload(shape):
         return Asked(method, Kind.UNSUPPORTED)
     if "%" in path or "//" in path or "/../" in path:
         raise MalformedError("the path has %, // or .., which no repository name has")
@@ -94,6 +94,10 @@ def parse(method: str, raw_path: str, headers: Mapping[str, str]) -> Asked:
     else:
         dialect = Dialect.CONTAINERD if "ns" in query else Dialect.DOCKER
     return Asked(method, Kind(shape["kind"] or "tags"), shape["name"], shape["reference"] or "", query, dialect)
+
+
+def _is_upload(shape: re.Match[str]) -> bool:
+    return shape["kind"] == "blobs" and shape["reference"] == "uploads"
 
 
 def _query(text: str) -> dict[str, str]:

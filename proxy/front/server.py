@@ -68,6 +68,9 @@ class Observer(Protocol):
         ...
 
 
+# What is written of a name that could not be read: longer than any that can (distribution-spec: 255, and a digest).
+IMAGE_TEXT_MAX = 400
+
 _MISSING = {Kind.BLOBS: "BLOB_UNKNOWN", Kind.TAGS: "NAME_UNKNOWN"}
 
 
@@ -147,7 +150,7 @@ class Front:
             case Kind.UNSUPPORTED:
                 raise _Refused(errors.unsupported(asked.method), request.raw_path[:200])
         what = ("@" if asked.by_digest else ":") + asked.reference if asked.reference else ""
-        image = f"{asked.ns + '/' if asked.ns else ''}{asked.name}{what}"
+        image = f"{asked.ns + '/' if asked.ns else ''}{asked.name}{what}"[:IMAGE_TEXT_MAX]
         try:
             repository = self._namespaces.repository(asked)
             image = f"{repository}{what}"

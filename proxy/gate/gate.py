@@ -11,9 +11,9 @@ from cachetools import LRUCache
 from proxy.gate.contents import Contents, Registry
 from proxy.gate.flight import SingleFlight
 from proxy.gate.judge import Judge
-from proxy.oci.artifacts import is_signature_artifact
+from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX, is_signature_content, looks_like_signature_artifact
 from proxy.oci.digest import Digest
-from proxy.oci.errors import NotFoundError, RegistryError
+from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError
 from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.model import Decision, Mode, OnOutage, Rule
@@ -91,6 +91,7 @@ class Gate:
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._rules = rules
+        self._registry = registry
         self._contents = Contents(registry, clock, memory.tag_lifetime, observer.looked_up)
         self._judge = judge
         self._memory = memory
@@ -115,12 +116,27 @@ class Gate:
     async def _pull(self, reference: Reference, client: str) -> Pulled:
         manifest, fresh_until = await self._contents.fetch(reference)
         subject = Subject(reference.repository, manifest.digest, reference.tag)
-        if is_signature_artifact(manifest):
+        if await self._is_signature_artifact(reference.repository, manifest):
             await self._remember_members(subject, manifest)
             return Pulled(manifest, None, fresh_until)
         decision = await self._decide(subject, client)
         await self._remember_members(subject, manifest)
         return Pulled(manifest, decision, min(fresh_until, _expires(decision, self._clock())))
+
+    async def _is_signature_artifact(self, repository: Repository, manifest: Manifest) -> bool:
+        """Look at what the layers are: types are a claim of whoever pushed it, and clients unpack what they can."""
+        if not looks_like_signature_artifact(manifest):
+            return False
+        for layer in manifest.layers:
+            try:
+                content = await self._registry.blob(repository, layer, ARTIFACT_BLOB_BYTES_MAX)
+            except UnavailableError:
+                raise
+            except RegistryError:
+                return False
+            if not await asyncio.to_thread(is_signature_content, content):
+                return False
+        return True
 
     async def blob(self, repository: Repository, digest: Digest, client: str) -> BlobGrant | None:
         """Return what is decided about a blob, None where no manifest of this repository is known to name it.
@@ -133,7 +149,7 @@ class Gate:
         if grant is not None and fresh:
             return grant
         grant = await self._grant_by_parents(repository, digest, client)
-        if grant is not None:
+        if grant is not None and grant.served:
             self._grants[repository, digest] = grant
         return grant
 

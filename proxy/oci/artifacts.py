@@ -4,7 +4,9 @@ They are data for verifiers, and nothing that runs: no container runtime unpacks
 read without a verdict, and reading one permits nothing else.
 """
 
+from proxy.oci.errors import MalformedError
 from proxy.oci.manifest import Manifest
+from proxy.oci.strict_json import loads_object
 
 # cosign's specs/SIGNATURE_SPEC.md and BUNDLE_SPEC.md, in-toto's and DSSE's media types, Notary Project signature spec.
 SIGNATURE_LAYER_TYPES = frozenset(
@@ -17,10 +19,36 @@ SIGNATURE_LAYER_TYPES = frozenset(
         "application/jose+json",
     }
 )
+# More than any image has signatures in one manifest; each is fetched to see what it is.
+ARTIFACT_LAYERS_MAX = 100
 # Larger than any signature; sigstore's attestations are the largest, and cosign's own users stay far below it.
 ARTIFACT_BLOB_BYTES_MAX = 16 * 1024 * 1024
 
 
-def is_signature_artifact(manifest: Manifest) -> bool:
-    """Say whether all that this manifest carries is signatures or attestations. An index never is."""
-    return bool(manifest.layers) and all(layer.media_type in SIGNATURE_LAYER_TYPES for layer in manifest.layers)
+def looks_like_signature_artifact(manifest: Manifest) -> bool:
+    """Say whether all layers are typed as signatures or attestations. An index never is. The types are only a claim."""
+    layers = manifest.layers
+    return 0 < len(layers) <= ARTIFACT_LAYERS_MAX and all(one.media_type in SIGNATURE_LAYER_TYPES for one in layers)
+
+
+def is_signature_content(content: bytes) -> bool:
+    """Say whether this is JSON, and nothing that unpacks: a runtime may ignore the type, and unpack what it can.
+
+    A tar archive can be written so that it is JSON as well; its first header gives it away.
+    """
+    try:
+        loads_object(content, "the signature")
+    except MalformedError:
+        return False
+    return not _is_tar(content[:512])
+
+
+def _is_tar(header: bytes) -> bool:
+    """Check the checksum of a tar header (POSIX.1-1988, ustar; summed unsigned or signed, as readers take both)."""
+    try:
+        stated = int(header[148:156].strip(b" \0"), 8)
+    except ValueError:
+        return False
+    others = header[:148] + b" " * 8 + header[156:]
+    unsigned = sum(others)
+    return stated in {unsigned, unsigned - 256 * sum(byte > 127 for byte in others)}  # noqa: PLR2004

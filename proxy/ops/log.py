@@ -19,7 +19,7 @@ _SECRETS_IN_TEXT = (
     # The user part of a URL, and the signed queries of object stores (S3, GCS, Azure, CloudFront).
     (re.compile(r"(://)[^/@\s\"']+@"), r"\1" + REDACTED + "@"),
     (
-        re.compile(r"([?&][^=&\s]*(?:signature|token|secret|credential|sig|verify)=)[^&\s\"']+", re.IGNORECASE),
+        re.compile(r"([?&][^=&?\s]{0,64}(?:signature|token|secret|credential|sig|verify)=)[^&\s\"']+", re.IGNORECASE),
         r"\1" + REDACTED,
     ),
 )

@@ -34,6 +34,7 @@ from proxy.policy.model import Decision, Mode, OnOutage
 from proxy.verdict import Reason, Refused, Rejection, Subject, Undetermined
 
 DIGEST = "sha256:" + "a" * 64
+SIG_TAG = "sha256-" + "0" * 64 + ".sig"
 NO = Refusal(403, "DENIED", "sealgate: docker.io/library/bad:1 refused by rule all: not signed (id 1)", "not_signed")
 GONE = Refusal(404, "MANIFEST_UNKNOWN", "sealgate: not found", "manifest_unknown")
 
@@ -57,6 +58,7 @@ def ask(method="GET", kind=Kind.MANIFESTS, reference="v1", name="library/bad", d
         (ask(dialect=Dialect.CONTAINERD, reference=DIGEST, kind=Kind.BLOBS), 200, "image.manifest.v1+json", None),
         # Docker's classic store
         (ask("HEAD"), 300, None, None),
+        (ask("HEAD", reference=DIGEST), 307, None, "refused: sealgate: "),
         (ask(), 307, None, "refused: sealgate: "),
         (ask(reference=DIGEST), 307, None, "refused: sealgate: "),
         (ask(reference=DIGEST, kind=Kind.BLOBS), 307, None, "refused by: sealgate: "),
@@ -107,11 +109,11 @@ def test_a_head_in_the_plain_form_has_the_length_of_its_get():
 @pytest.mark.parametrize(
     ("dialect", "reference", "refusal", "form"),
     [
-        (Dialect.CONTAINERS_IMAGE, "sha256-0.sig", GONE, Form.PLAIN),
-        (Dialect.CONTAINERS_IMAGE, "sha256-0.sig", NO, Form.HOLD),
+        (Dialect.CONTAINERS_IMAGE, SIG_TAG, GONE, Form.PLAIN),
+        (Dialect.CONTAINERS_IMAGE, SIG_TAG, NO, Form.HOLD),
         (Dialect.CONTAINERS_IMAGE, "v1", GONE, Form.HOLD),
-        (Dialect.DOCKER, "sha256-0.sig", GONE, Form.HOLD),
-        (Dialect.CONTAINERD, "sha256-0.sig", GONE, Form.HOLD),
+        (Dialect.DOCKER, SIG_TAG, GONE, Form.HOLD),
+        (Dialect.CONTAINERD, SIG_TAG, GONE, Form.HOLD),
     ],
 )
 def test_only_who_looks_for_signatures_hears_that_there_is_none(dialect, reference, refusal, form):

@@ -250,10 +250,10 @@ async def test_a_layer_that_is_called_a_signature_does_not_leave():
     decoy = json.dumps(document).encode()
     made.add_manifest("library/bad", BAD.media_type, decoy, "decoy")
     async with serve(made) as url, running(url) as stack:
-        assert (await stack.get("/v2/library/bad/manifests/decoy"))[0] == 200
+        assert (await stack.get("/v2/library/bad/manifests/decoy"))[0] == 307
         status, response, body = await stack.get(blob_path("bad", layer))
         assert (status, body) == (307, b"")
-        assert "not strict JSON" in response.headers["Location"]
+        assert "not signed" in response.headers["Location"]
 
 
 async def test_referrers_are_merged_filtered_and_always_answered():
@@ -516,3 +516,19 @@ async def test_a_client_that_asks_and_does_not_read_is_waited_for():
         while read < asked * len(body):
             read += len(await reader.read(1 << 20))
         writer.close()
+
+
+async def test_a_tag_that_is_called_uploads_is_judged_like_any_other():
+    made = registry()
+    BAD.add_to(made, "library/bad", "uploads")
+    async with serve(made) as url, running(url) as stack:
+        assert (await stack.get("/v2/library/bad/manifests/uploads"))[0] == 307
+        assert (await stack.get("/v2/library/bad/manifests/uploads", "HEAD"))[0] == 300
+
+
+async def test_a_digest_that_is_asked_for_by_head_alone_is_held():
+    """Docker asks so for content that it has under another name, and takes anything below 400 as a yes."""
+    async with serve(registry()) as url, running(url) as stack:
+        status, response, _ = await stack.get(manifest_path("bad", BAD), "HEAD")
+        assert status == 307
+        assert "[no such process]" in response.headers["Location"]

@@ -459,30 +459,70 @@ async def test_an_outage_while_a_grant_is_renewed_is_no_grant():
 # Signature artefacts
 
 
-async def test_a_signature_artefact_is_data_and_grants_nothing_else():
+def polyglot() -> bytes:
+    """One layer that is JSON and a tar archive at once: `{"` begins the name of its first file."""
+    header = bytearray(
+        b'{"x":"' + b"a" * 94 + b"0000644 " + b"0000000 " * 2 + b"00000000000 " * 2 + b" " * 8 + b"0" * 356
+    )
+    header[148:156] = b"%06o  " % (sum(header[:148]) + 8 * 32 + sum(header[156:512]))
+    return bytes(header[:512]) + b'"}'
+
+
+async def test_a_signature_artefact_is_data():
     it = bench()
-    unsigned = image_body("bad")
-    it.registry.add(APP, unsigned, "v1")
-    artefact = image_body("signature", SIMPLE_SIGNING, [b"bad layer 0"])
-    it.registry.add(APP, artefact, "sha256-0.sig")
+    signature = b'{"critical":{}}'
+    it.registry.blobs[Digest.of(signature)] = signature
+    it.registry.add(APP, image_body("signature", SIMPLE_SIGNING, [signature]), "sha256-0.sig")
     async with it.gate() as gate:
         assert (await gate.pull(by_tag("sha256-0.sig"), "client")).decision is None
-        only_artefact = await gate.blob(APP, layer("bad"), "client")
-        assert only_artefact.decision is None  # to be served as a signature, which a layer is not
-        assert not (await gate.pull(by_tag(), "client")).decision.served
+        grant = await gate.blob(APP, Digest.of(signature), "client")
+    assert grant.decision is None  # to be served as a signature, and as nothing else
 
 
-async def test_an_artefact_that_names_a_layer_does_not_take_it_from_its_image():
+@pytest.mark.parametrize("content", [b"\x1f\x8b a layer", b"[]", polyglot()])
+async def test_layers_that_are_only_called_signatures_are_judged_as_an_image(content):
+    it = bench()
+    it.registry.blobs[Digest.of(content)] = content
+    it.registry.add(APP, image_body("decoy", SIMPLE_SIGNING, [b"{}", content]), "decoy")
+    it.registry.blobs[Digest.of(b"{}")] = b"{}"
+    async with it.gate() as gate:
+        pulled = await gate.pull(by_tag("decoy"), "client")
+        assert pulled.decision.reason is Reason.NOT_SIGNED
+        assert not (await gate.blob(APP, Digest.of(content), "client")).served
+
+
+async def test_layers_of_a_signed_image_do_not_make_an_artefact_either():
     it = bench()
     digest = it.registry.add(APP, image_body("good"), "v1")
     it.notebook.signed[digest] = ("release",)
-    it.registry.add(APP, image_body("signature", SIMPLE_SIGNING, [b"good layer 0"]), "decoy")
+    it.registry.add(APP, image_body("evil config", SIMPLE_SIGNING, [b"good layer 0"]), "decoy")
     async with it.gate() as gate:
         await gate.pull(by_tag(), "client")
-        await gate.pull(by_tag("decoy"), "client")
-        grant = await gate.blob(APP, layer("good"), "client")
-    assert grant.decision is not None
-    assert grant.served
+        assert not (await gate.pull(by_tag("decoy"), "client")).decision.served
+        assert (await gate.blob(APP, layer("good"), "client")).served
+
+
+async def test_an_artefact_that_cannot_be_looked_at_now_is_an_outage():
+    it = bench()
+    it.registry.add(APP, image_body("signature", SIMPLE_SIGNING, [b"{}"]), "sha256-0.sig")
+    async with it.gate() as gate:
+        await gate.pull(by_tag("sha256-0.sig"), "client")
+        it.registry.fault = UnavailableError("the registry is down")
+        with pytest.raises(UnavailableError):
+            await gate.pull(by_tag("sha256-0.sig"), "client")
+
+
+async def test_a_refused_blob_is_asked_about_again_when_another_image_names_it():
+    it = bench()
+    base = b"base layer"
+    it.registry.add(APP, image_body("bad", layers=[base]), "bad")
+    good = it.registry.add(APP, image_body("good", layers=[base]), "good")
+    it.notebook.signed[good] = ("release",)
+    async with it.gate() as gate:
+        await gate.pull(by_tag("bad"), "client")
+        assert not (await gate.blob(APP, Digest.of(base), "client")).served
+        await gate.pull(by_tag("good"), "client")
+        assert (await gate.blob(APP, Digest.of(base), "client")).served
 
 
 # The judge

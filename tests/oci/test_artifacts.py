@@ -1,44 +1,78 @@
-"""Signature artefacts are told by what they carry."""
+"""Signature artefacts: by the types of all layers, and by what the layers are."""
 
+import io
 import json
+import tarfile
 
 import pytest
 
-from proxy.oci.artifacts import is_signature_artifact
+from proxy.oci.artifacts import ARTIFACT_LAYERS_MAX, is_signature_content, looks_like_signature_artifact
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 
-SIGNATURE = "application/vnd.dev.cosign.simplesigning.v1+json"
-BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-TAR = "application/vnd.oci.image.layer.v1.tar+gzip"
+DSSE = "application/vnd.dsse.envelope.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
-def descriptor(media_type):
-    return {"mediaType": media_type, "digest": str(Digest.of(b"")), "size": 0}
+def manifest(*types: str) -> Manifest:
+    entry = {"digest": str(Digest.of(b"{}")), "size": 2}
+    layers = [entry | {"mediaType": one} for one in types]
+    config = entry | {"mediaType": "application/vnd.oci.empty.v1+json"}
+    body = json.dumps({"schemaVersion": 2, "config": config, "layers": layers}).encode()
+    return Manifest.parse(Digest.of(body), OCI_MANIFEST, body)
+
+
+def index() -> Manifest:
+    body = json.dumps({"schemaVersion": 2, "manifests": []}).encode()
+    return Manifest.parse(Digest.of(body), OCI_INDEX, body)
 
 
 @pytest.mark.parametrize(
-    ("layers", "is_artifact"),
+    ("one", "looks"),
     [
-        ([SIGNATURE], True),
-        ([BUNDLE, SIGNATURE], True),
-        ([SIGNATURE, TAR], False),
-        ([TAR], False),
-        ([BUNDLE + "-evil"], False),
-        ([], False),
+        (manifest(DSSE), True),
+        (manifest(DSSE, DSSE), True),
+        (manifest(), False),
+        (manifest(LAYER), False),
+        (manifest(DSSE, LAYER), False),
+        (manifest(*[DSSE] * (ARTIFACT_LAYERS_MAX + 1)), False),
+        (index(), False),
     ],
+    ids=["one", "two", "none", "layer", "both", "many", "index"],
 )
-def test_manifests(layers, is_artifact):
-    document = {
-        "schemaVersion": 2,
-        "artifactType": BUNDLE,
-        "config": descriptor("application/vnd.oci.empty.v1+json"),
-        "layers": [descriptor(media_type) for media_type in layers],
-    }
-    body = json.dumps(document).encode()
-    assert is_signature_artifact(Manifest.parse(Digest.of(body), OCI_MANIFEST, body)) is is_artifact
+def test_types(one, looks):
+    assert looks_like_signature_artifact(one) is looks
 
 
-def test_an_index_never_is():
-    body = json.dumps({"schemaVersion": 2, "manifests": [descriptor(OCI_MANIFEST)]}).encode()
-    assert not is_signature_artifact(Manifest.parse(Digest.of(body), OCI_INDEX, body))
+def header(name: str) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return made.getvalue()[:512]
+
+
+def as_json(name: bytes, *, signed: bool) -> bytes:
+    """A header that is the beginning of JSON: octal numbers padded with spaces, and no zero bytes."""
+    block = bytearray((b'{"x":"' + name).ljust(100, b"a") + b" " * 48 + b" " * 8 + b" " * 356)
+    total = sum(block) - (256 * sum(byte > 127 for byte in block) if signed else 0)
+    block[148:156] = b"%06o  " % total
+    return bytes(block) + b'"}'
+
+
+@pytest.mark.parametrize(
+    ("content", "is_signature"),
+    [
+        (b'{"critical":{}}', True),
+        (b'{"pad":"' + b"x" * 1000 + b'"}', True),
+        (b'{"pad":"' + b"7" * 1000 + b'"}', True),
+        (b"", False),
+        (b"[]", False),
+        (header("etc/passwd"), False),
+        (as_json(b"plain", signed=False), False),
+        (as_json("ä".encode(), signed=False), False),
+        (as_json("ä".encode(), signed=True), False),
+    ],
+    ids=["small", "large", "digits", "empty", "list", "tar", "both", "both high", "both signed"],
+)
+def test_content(content, is_signature):
+    assert is_signature_content(content) is is_signature

@@ -62,6 +62,7 @@ class FakeRegistry:
     asked: list[str] = field(default_factory=list)
     fault: Exception | None = None
     resolves: bool = True
+    blobs: dict[Digest, bytes] = field(default_factory=dict)
 
     def add(self, repository: Repository, body: bytes, tag: str | None = None) -> Digest:
         digest = Digest.of(body)
@@ -89,7 +90,11 @@ class FakeRegistry:
         return Digest.of(body) if self.resolves else None
 
     async def blob(self, repository: Repository, descriptor: Descriptor, limit: int) -> bytes:
-        raise NotImplementedError
+        if self.fault is not None:
+            raise self.fault
+        if descriptor.digest not in self.blobs:
+            raise NotFoundError(f"{descriptor.digest} is not there")
+        return self.blobs[descriptor.digest]
 
     async def referrers(self, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
         raise NotImplementedError
