@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from proxy.formats.api import Discovered, Source, UntrustedSignature
 from proxy.formats.cosign.bundle import BUNDLE_TYPES
-from proxy.formats.cosign.fetch import Fetcher, content_key
+from proxy.formats.cosign.fetch import ContentKey, Fetcher, content_key
 from proxy.formats.cosign.simplesigning import PAYLOAD_TYPE
 from proxy.formats.cosign.verify import Kind
 from proxy.oci.digest import Digest
@@ -92,7 +92,10 @@ def _is_of_kind(fetcher: Fetcher, manifest: Manifest, tag: str, *, index: bool) 
 
 
 def _chosen_referrers(fetcher: Fetcher, descriptors: Sequence[Descriptor], tag: str) -> Sequence[Descriptor]:
-    unique = {content_key(one): one for one in descriptors}
+    # The first wins: listing a genuine referrer once more, as something else, does not change what it is.
+    unique: dict[ContentKey, Descriptor] = {}
+    for one in descriptors:
+        unique.setdefault(content_key(one), one)
     likely_first = sorted(_from_both_ends(list(unique.values())), key=lambda one: one.artifact_type not in _LIKELY)
     return _at_most(REFERRERS_MAX, "referrers", likely_first, fetcher, tag)
 

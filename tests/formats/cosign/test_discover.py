@@ -32,11 +32,17 @@ from proxy.demo.signing import (
     layer_of,
     simple_signing_payload,
 )
-from proxy.formats.cosign.discover import CANDIDATES_MAX, LAYERS_MAX, CosignDiscovery, _from_both_ends
-from proxy.formats.cosign.fetch import BYTES_MAX, FETCHES_AT_ONCE, TOTAL_BYTES_MAX
+from proxy.formats.cosign.discover import (
+    CANDIDATES_MAX,
+    LAYERS_MAX,
+    CosignDiscovery,
+    _chosen_referrers,
+    _from_both_ends,
+)
+from proxy.formats.cosign.fetch import BYTES_MAX, FETCHES_AT_ONCE, TOTAL_BYTES_MAX, Fetcher
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, UnavailableError, UpstreamDeniedError
-from proxy.oci.manifest import OCI_MANIFEST
+from proxy.oci.manifest import OCI_MANIFEST, Descriptor
 from proxy.oci.reference import Repository
 from proxy.verdict import Reason
 
@@ -177,3 +183,16 @@ def test_from_both_ends(items):
 
 def test_a_discovery_is_its_value():
     assert len({CosignDiscovery(), CosignDiscovery(), SIGNER.discovery, CosignDiscovery(REPOSITORY)}) == 2
+
+
+def test_a_genuine_referrer_that_is_listed_again_as_something_else_stays_likely():
+    def listed(content, artifact_type):
+        return Descriptor(OCI_MANIFEST, Digest.of(content), len(content), artifact_type)
+
+    genuine = listed(b"genuine", "application/vnd.dev.sigstore.bundle.v0.3+json")
+    decoys = [listed(b"decoy %d" % n, genuine.artifact_type) for n in range(60)]
+    junk = [listed(b"junk %d" % n, "x/y") for n in range(60)]
+    again = listed(b"genuine", "x/y")
+    fetcher = Fetcher(None, None)
+    chosen = _chosen_referrers(fetcher, [genuine, *decoys, *junk, again], "tag")
+    assert genuine in chosen
