@@ -27,7 +27,8 @@ _THREAD_BYTES = 64 * 1024
 HEADER_SECONDS = 25.0
 # A client that takes nothing for so long is gone, and holds a connection to the upstream that others need.
 CLIENT_STALL_SECONDS = 300.0
-# How long, how many, and from which weight on a blob is suspect: Docker tries a layer five times in 50 to 75 s.
+# How long, how many, and from which weight on a blob is suspect: Docker tries a layer five times, and each try may be
+# silent for as long as the upstream client bears it.
 SUSPECT_SECONDS = 600.0
 SUSPECTS_MAX = 10_000
 SUSPECT_WEIGHT = 3
@@ -57,7 +58,7 @@ class Suspects:
 
     Docker's classic store tries a layer that was cut five times and then pulls the whole image from the next registry,
     whatever its tag means there; an answer that it can read stops it (`refusals`). Wrong bytes are wrong the next time
-    too; a cut may pass, so that the third in a minute counts.
+    too; a cut may pass, so that the third within SUSPECT_SECONDS counts.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -115,16 +116,13 @@ async def send_blob(  # noqa: PLR0913, PLR0917 (who asks, what for, from where, 
                     async with asyncio.timeout(CLIENT_STALL_SECONDS):
                         await response.write(chunk)
                     observer.sent("blobs", len(chunk))
-            except RegistryError as err:
-                suspects.cut(repository, member.digest, err)
-                observer.cut(f"{repository}@{member.digest}", err)
-                _abort(request)
             except TimeoutError:
                 _abort(request)
             except ConnectionError:
                 pass  # the client has left, which is its right
             except Exception as err:  # noqa: BLE001 (no second answer may follow in the middle of a body)
-                cause = UnavailableError(f"the transfer failed: {type(err).__name__}")
+                unnamed = UnavailableError(f"the transfer failed: {type(err).__name__}")
+                cause = err if isinstance(err, RegistryError) else unnamed
                 suspects.cut(repository, member.digest, cause)
                 observer.cut(f"{repository}@{member.digest}", cause)
                 _abort(request)

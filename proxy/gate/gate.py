@@ -100,6 +100,8 @@ class Gate:
         self._observer = observer
         self._decisions: LRUCache[VerdictKey, Decision] = LRUCache(REMEMBERED_MAX)
         self._grants: LRUCache[tuple[Repository, Digest], BlobGrant] = LRUCache(REMEMBERED_MAX)
+        # Content does not change under its digest: what was found to be an artefact once is one for ever.
+        self._artifacts: LRUCache[tuple[Repository, Digest], bool] = LRUCache(REMEMBERED_MAX)
         self._pulling: SingleFlight[Reference, Pulled] = SingleFlight(tasks)
         self._judging: SingleFlight[VerdictKey, Decision] = SingleFlight(tasks)
 
@@ -127,6 +129,8 @@ class Gate:
         """Look at what the layers are: types are a claim of whoever pushed it, and clients unpack what they can."""
         if not looks_like_signature_artifact(manifest):
             return False
+        if (repository, manifest.digest) in self._artifacts:
+            return True
         for layer in manifest.layers:
             try:
                 content = await self._registry.blob(repository, layer, ARTIFACT_BLOB_BYTES_MAX)
@@ -136,6 +140,7 @@ class Gate:
                 return False
             if not await asyncio.to_thread(is_signature_content, content):
                 return False
+        self._artifacts[repository, manifest.digest] = True
         return True
 
     async def blob(self, repository: Repository, digest: Digest, client: str) -> BlobGrant | None:

@@ -476,7 +476,9 @@ async def test_a_signature_artefact_is_data():
     async with it.gate() as gate:
         assert (await gate.pull(by_tag("sha256-0.sig"), "client")).decision is None
         grant = await gate.blob(APP, Digest.of(signature), "client")
+        await gate.blob(APP, Digest.of(signature), "client")
     assert grant.decision is None  # to be served as a signature, and as nothing else
+    assert [one.split()[0] for one in it.registry.asked].count("BLOB") == 1
 
 
 @pytest.mark.parametrize("content", [b"\x1f\x8b a layer", b"[]", polyglot()])

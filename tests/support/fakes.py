@@ -92,6 +92,7 @@ class FakeRegistry:
     async def blob(self, repository: Repository, descriptor: Descriptor, limit: int) -> bytes:
         if self.fault is not None:
             raise self.fault
+        self.asked.append(f"BLOB {repository.path} {str(descriptor.digest)[:14]}")
         if descriptor.digest not in self.blobs:
             raise NotFoundError(f"{descriptor.digest} is not there")
         return self.blobs[descriptor.digest]
