@@ -30,6 +30,7 @@ from proxy.ops.observer import Observer
 from proxy.ops.status import Tally, render_status
 from proxy.stores.database import Database, open_database
 from proxy.stores.grants import SqliteMemberships
+from proxy.stores.near import NearMemberships
 from proxy.stores.verdicts import SqliteVerdicts
 from proxy.upstream.observer import Observer as UpstreamObserver
 from proxy.upstream.retry import Backoff
@@ -175,7 +176,7 @@ def _gate(
         rules=settings.rules,
         registry=upstreams,
         judge=_judge(settings, upstreams),
-        memory=Memory(SqliteVerdicts(database), SqliteMemberships(database), settings.tag_lifetime),
+        memory=Memory(SqliteVerdicts(database), NearMemberships(SqliteMemberships(database)), settings.tag_lifetime),
         clock=clock,
         new_id=new_id,
         observer=observer,

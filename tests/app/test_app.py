@@ -15,13 +15,16 @@ from support.tls import make_tls
 
 from proxy.app import Addresses, clock, new_id, running, serve, verify
 from proxy.config import load
-from proxy.demo.images import image
+from proxy.demo.images import image, index
 from proxy.demo.registry import Registry
 from proxy.demo.registry import serve as serve_registry
+from proxy.oci.digest import Digest
 from proxy.oci.reference import Reference
+from proxy.stores.database import Database, open_database
 from proxy.verdict import Accepted, Refused
 
 GOOD, BAD = image("good"), image("bad")
+MULTI = index([image(f"multi {one}", architecture=one, layers=40) for one in ("amd64", "arm64")])
 
 
 @pytest.fixture
@@ -30,6 +33,8 @@ async def upstream():
     GOOD.add_to(registry, "team/good", "1")
     sign(registry, "team/good", GOOD.media_type, GOOD.body)
     BAD.add_to(registry, "team/bad", "1")
+    MULTI.add_to(registry, "team/multi", "1")
+    sign(registry, "team/multi", MULTI.media_type, MULTI.body)
     async with serve_registry(registry) as url:
         yield url
 
@@ -98,6 +103,31 @@ async def test_it_serves_and_remembers_across_a_restart(config):
         assert 'sealgate_refusals_total{client="other",form="plain",reason="not_signed"} 1.0' in metrics
     # judged once: the second run found it remembered
     assert 'sealgate_verdicts_total{reason="none",rule="everything",verdict="accepted"} 1.0' not in metrics
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["PRAGMA query_only = 1", "PRAGMA max_page_count = 1", "DROP TABLE membership"],
+    ids=["read-only", "full", "damaged"],
+)
+async def test_a_pull_completes_whatever_becomes_of_the_disk(config, monkeypatch, broken):
+    """Else an accepted image's layers would be refused, for nothing would remember whose they are."""
+
+    def open_broken(*args: object) -> Database:
+        database = open_database(*args)
+        database._thread.submit(lambda: database._connection.execute(broken).fetchall()).result()
+        return database
+
+    monkeypatch.setattr("proxy.app.open_database", open_broken)
+    async with running(load(config)) as at:
+        assert await status(f"{at.registry}/v2/team/multi/manifests/1") == 200
+        for child in MULTI.children:
+            assert await status(f"{at.registry}/v2/team/multi/manifests/{child.digest}") == 200
+            for blob in child.blobs:
+                assert await status(f"{at.registry}/v2/team/multi/blobs/{Digest.of(blob)}") == 200
+        assert await status(f"{at.registry}/v2/docker.io/team/bad/manifests/1") == 403
+        assert await status(f"{at.registry}/v2/docker.io/team/bad/blobs/{Digest.of(BAD.blobs[1])}") == 403
+        assert "sealgate_store_faults_total 0.0" not in await text(f"{at.admin}/metrics")
 
 
 async def test_verify_judges_without_remembering(config):

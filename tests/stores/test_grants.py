@@ -17,6 +17,7 @@ from proxy.stores.grants import (
     Parent,
     SqliteMemberships,
 )
+from proxy.stores.near import NearMemberships
 
 LAYER = Member(digest("layer"), 1000, "application/vnd.oci.image.layer.v1.tar+gzip")
 CONFIG = Member(digest("config"), 10, "application/vnd.oci.image.config.v1+json")
@@ -27,14 +28,17 @@ def only(number):
     return Member(digest(f"only {number}"), number, UNKNOWN_CONTENT)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "near"])
 def make(request, tmp_path):
     """Return the implementation under test, made with its limit."""
     if request.param == "memory":
         yield MemoryMemberships
         return
     with database(tmp_path / "store") as opened:
-        yield lambda *limit: SqliteMemberships(opened, *limit)
+        if request.param == "sqlite":
+            yield lambda *limit: SqliteMemberships(opened, *limit)
+        else:
+            yield lambda *limit: NearMemberships(SqliteMemberships(opened, *limit), *limit)
         assert opened.faults == []
 
 
@@ -222,3 +226,27 @@ async def test_a_failed_write_is_tried_again_with_the_next_pull(tmp_path):
         await opened.read(lambda it: it.execute("PRAGMA query_only = 0"), None)
         await store.add(APP, digest(2), "v1", [LAYER])
         assert [it.digest for it in await store.parents(APP, LAYER.digest)] == [digest(2), digest(1)]
+
+
+async def test_what_was_forgotten_near_is_known_far():
+    far = MemoryMemberships()
+    store = NearMemberships(far, 2)
+    for number in range(3):
+        await store.add(APP, digest(number), None, [LAYER])
+    assert [it.digest for it in await store.parents(APP, LAYER.digest)] == [digest(2), digest(1), digest(0)]
+    assert len(await NearMemberships(far).parents(APP, LAYER.digest)) == 3
+
+
+BROKEN = ["PRAGMA query_only = 1", "PRAGMA max_page_count = 1", "DROP TABLE membership"]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=["read-only", "full", "damaged"])
+async def test_what_is_added_is_known_whatever_becomes_of_the_disk(tmp_path, broken):
+    with database(tmp_path / "store") as opened:
+        store = NearMemberships(SqliteMemberships(opened))
+        await opened.read(lambda it: it.execute(broken).fetchall(), None)
+        many = [only(number) for number in range(300)]  # more than fits on the pages that there are
+        await store.add(APP, digest(1), "v1", many)
+        for member in (many[0], many[-1]):
+            assert await store.parents(APP, member.digest) == (Parent(digest(1), member, "v1"),)
+        assert opened.faults
