@@ -20,6 +20,11 @@ class Reason(StrEnum):
     OTHER_IMAGE = "other_image"
     NOT_A_SIGNATURE = "not_a_signature"
     ANNOTATION_MISSING = "annotation_missing"
+    CONDITION_NOT_MET = "condition_not_met"
+    BAD_SIGNATURE = "bad_signature"
+    UNTRUSTED_CERTIFICATE = "untrusted_certificate"
+    LOG_NOT_PROVEN = "log_not_proven"
+    TIME_NOT_PROVEN = "time_not_proven"
     MALFORMED = "malformed"
     CORRUPT = "corrupt"
     UNSUPPORTED = "unsupported"
@@ -44,10 +49,20 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one check failed. The detail is one line for people."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What one signature proved.
 
-    `signed_at` is set only where a trusted party proves it; `claims` are what was signed.
+    `subject` and `issuer` are who signed, where a certificate says it, and `issuer` is who vouches for that.
+    `signed_at` is set only where a trusted party proves it, which `time_source` names; `log_index` is the number of
+    the proven entry of a transparency log. `claims` are what was signed and what the rule asked for.
     """
 
     format: str
@@ -56,16 +71,25 @@ class Evidence:
     trust: str
     signed_at: datetime | None = None
     claims: tuple[tuple[str, str], ...] = ()
+    subject: str | None = None
+    issuer: str | None = None
+    time_source: str | None = None
+    log_index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why one candidate, or one signer, did not count. `signature` says where the candidate was found."""
+    """Why one candidate, or one signer, did not count.
+
+    `signature` says where the candidate was found; `proven` is what of it had been proven before a check failed, by
+    name (`subject`, `issuer`, `log_index`, `signed_at`, ...).
+    """
 
     reason: Reason
     detail: str
     signer: str | None = None
     signature: str | None = None
+    proven: tuple[tuple[str, str], ...] = ()
 
 
 Finding = Evidence | Rejection

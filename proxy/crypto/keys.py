@@ -13,9 +13,14 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_public_key,
+)
 
 from proxy.oci.errors import MalformedError
 
@@ -59,9 +64,21 @@ class PublicKey:
         """
         _check_pem(pem)
         try:
-            key = load_pem_public_key(pem)
-        except (ValueError, UnsupportedAlgorithm):
-            raise MalformedError(f"not a readable public key; {_ACCEPTED}") from None
+            return cls.of(load_pem_public_key(pem))
+        except (ValueError, UnsupportedAlgorithm) as err:
+            raise _unreadable(err) from None
+
+    @classmethod
+    def parse_der(cls, der: bytes) -> Self:
+        """Read one key in DER, SubjectPublicKeyInfo; raises MalformedError as `parse` does."""
+        try:
+            return cls.of(load_der_public_key(der))
+        except (ValueError, UnsupportedAlgorithm) as err:
+            raise _unreadable(err) from None
+
+    @classmethod
+    def of(cls, key: object) -> Self:
+        """Take over a key that a library read; raises MalformedError for kinds and lengths that are not accepted."""
         if isinstance(key, EllipticCurvePublicKey):
             _check_curve(key)
         elif isinstance(key, RSAPublicKey):
@@ -100,6 +117,24 @@ class PublicKey:
                 return any(_holds(key.verify, signature, message, one, SHA256()) for one in _RSA_PADDINGS)
             case key:
                 return _holds(key.verify, signature, message)
+
+    def verify_sha256(self, signature: bytes, digest: bytes) -> bool:
+        """Say whether this key signed the message of this SHA-256 digest, which is all that is known of it.
+
+        As `verify`, with SHA-256 alone. Never true for Ed25519, which needs the message itself (RFC 8032).
+        """
+        prehashed = Prehashed(SHA256())
+        match self._key:
+            case EllipticCurvePublicKey() as key:
+                return _is_der(signature) and _holds(key.verify, signature, digest, ECDSA(prehashed))
+            case RSAPublicKey() as key:
+                return any(_holds(key.verify, signature, digest, one, prehashed) for one in _RSA_PADDINGS)
+            case _:
+                return False
+
+
+def _unreadable(err: Exception) -> MalformedError:
+    return err if isinstance(err, MalformedError) else MalformedError(f"not a readable public key; {_ACCEPTED}")
 
 
 def _check_pem(pem: bytes) -> None:

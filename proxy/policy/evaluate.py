@@ -26,13 +26,18 @@ NO_RULE = "none"
 # the true reason behind a decoy.
 _BY_USE = (
     Reason.REQUIREMENT_NOT_MET,
+    Reason.CONDITION_NOT_MET,
     Reason.ANNOTATION_MISSING,
+    Reason.TIME_NOT_PROVEN,
+    Reason.LOG_NOT_PROVEN,
     Reason.OTHER_IMAGE,
     Reason.OVER_LIMIT,
     Reason.CORRUPT,
     Reason.UNSUPPORTED,
     Reason.MALFORMED,
     Reason.UNTRUSTED_SIGNER,
+    Reason.BAD_SIGNATURE,
+    Reason.UNTRUSTED_CERTIFICATE,
     Reason.NOT_A_SIGNATURE,
     Reason.NOT_SIGNED,
     Reason.REFUSED_BY_RULE,

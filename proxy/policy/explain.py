@@ -9,12 +9,17 @@ _WORDS = {
     Reason.NOT_SIGNED: "not signed",
     Reason.UNTRUSTED_SIGNER: "signed, but by nobody this rule trusts",
     Reason.OTHER_IMAGE: "signature is for another image",
+    Reason.BAD_SIGNATURE: "signature does not verify",
     Reason.NOT_A_SIGNATURE: "not signed: what was found with it are no signatures",
     Reason.NO_RULE: "no rule allows this image",
     Reason.REFUSED_BY_RULE: "refused by the rule, whoever signed it",
 }
 _WORDS_WITH_DETAIL = {
     Reason.ANNOTATION_MISSING: "signed, but not as the rule requires: ",
+    Reason.CONDITION_NOT_MET: "attested, but not as the rule requires: ",
+    Reason.UNTRUSTED_CERTIFICATE: "signed with a certificate that is not trusted: ",
+    Reason.LOG_NOT_PROVEN: "signed, but its log entry is not proven: ",
+    Reason.TIME_NOT_PROVEN: "signed, but not at a proven time: ",
     Reason.MALFORMED: "signature cannot be read: ",
     Reason.CORRUPT: "signature does not have its digest: ",
     Reason.UNSUPPORTED: "signature is of a kind that is not supported: ",

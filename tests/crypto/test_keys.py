@@ -172,3 +172,37 @@ def test_no_bytes_raise(key, signature):
 def test_no_text_raises_anything_else(text):
     with pytest.raises(MalformedError):
         PublicKey.parse(b"-----BEGIN PUBLIC KEY-----\n" + text + b"\n-----END PUBLIC KEY-----\n")
+
+
+@pytest.mark.parametrize("key", [P256, RSA, ED])
+def test_a_key_in_der_is_the_same_key(key):
+    assert PublicKey.parse_der(der(key)) == PublicKey.parse(pem(key))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x30\x00", der(P256)[:-1], der(ed448.Ed448PrivateKey.generate())])
+def test_other_der_is_refused(content):
+    with pytest.raises(MalformedError):
+        PublicKey.parse_der(content)
+
+
+DIGEST = hashlib.sha256(MESSAGE).digest()
+
+
+@pytest.mark.parametrize(
+    ("key", "signature"),
+    [
+        (P256, P256.sign(MESSAGE, ec.ECDSA(SHA256()))),
+        (P384, P384.sign(MESSAGE, ec.ECDSA(SHA256()))),
+        (RSA, RSA.sign(MESSAGE, PKCS1, SHA256())),
+        (RSA, RSA.sign(MESSAGE, PSS, SHA256())),
+    ],
+)
+def test_a_signature_is_checked_with_the_digest_alone(key, signature):
+    public = PublicKey.parse(pem(key))
+    assert public.verify_sha256(signature, DIGEST)
+    assert not public.verify_sha256(signature, hashlib.sha256(b"else").digest())
+    assert not public.verify_sha256(signature + b"0", DIGEST)
+
+
+def test_ed25519_needs_the_message():
+    assert not PublicKey.parse(pem(ED)).verify_sha256(ED.sign(DIGEST), DIGEST)
