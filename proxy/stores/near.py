@@ -1,7 +1,7 @@
 """Memberships in the process, in front of those that survive a restart.
 
-What was added lately is known whatever becomes of the disk: full, read-only or gone, it costs what was remembered before
-and no pull that is under way.
+What was added lately is known whatever becomes of the disk: full, read-only or gone, it costs what was remembered
+before and no pull that is under way.
 """
 
 from collections.abc import Sequence
