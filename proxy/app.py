@@ -108,6 +108,7 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
             observer=observer,
             monotonic=time.monotonic,
             new_id=new_id,
+            tasks=tasks,
         )
         admin = Admin(metrics=metrics.render, status=lambda: render_status(tally.snapshot(clock())), ready=lambda: None)
         tasks.create_task(_watch_loop(metrics))

@@ -1,5 +1,6 @@
 """`/v2/<name>/tags/list` and `/v2/<name>/referrers/<digest>` (distribution-spec, Content Discovery)."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from proxy.front.errors import COMMON_HEADERS
 from proxy.front.routes import Asked
+from proxy.gate.flight import SingleFlight
 from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, NotFoundError
 from proxy.oci.manifest import OCI_INDEX, Descriptor
@@ -34,20 +36,35 @@ async def tags_response(asked: Asked, upstreams: Upstreams, repository: Reposito
     return web.json_response({"name": asked.name, "tags": list(tags)}, headers=headers)
 
 
-async def referrers_response(asked: Asked, upstreams: Upstreams, repository: Repository) -> web.Response:
-    """Return all referrers in one page: what the API lists and what the fallback tag does, each once.
+class Referrers:
+    """What refers to a manifest: asked upstream once for all who ask at once, and written beside the event loop."""
 
-    A registry that takes a `subject` without having the API leaves the list in the tag; clients that see an API never
-    look there, so both are read here.
-    """
-    digest = Digest.parse(asked.reference)
-    merged = {one.digest: one for one in await _fallback(upstreams, repository, digest)}
-    merged |= {one.digest: one for one in await _listed(upstreams, repository, digest)}
-    wanted = (asked.query or {}).get("artifactType")
-    found = [_json(one) for one in merged.values() if wanted is None or one.artifact_type == wanted]
-    headers = COMMON_HEADERS | ({"OCI-Filters-Applied": "artifactType"} if wanted is not None else {})
-    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
-    return web.Response(body=json.dumps(index).encode(), content_type=OCI_INDEX, headers=headers)
+    def __init__(self, upstreams: Upstreams, tasks: asyncio.TaskGroup) -> None:
+        self._upstreams = upstreams
+        self._asking: SingleFlight[tuple[Repository, Digest], Sequence[Descriptor]] = SingleFlight(tasks)
+        self._writing: SingleFlight[tuple[Repository, Digest, str | None], bytes] = SingleFlight(tasks)
+
+    async def response(self, asked: Asked, repository: Repository) -> web.Response:
+        """Return all referrers in one page: what the API lists and what the fallback tag does, each once.
+
+        A registry that takes a `subject` without having the API leaves the list in the tag; clients that see an API
+        never look there, so both are read here.
+        """
+        digest = Digest.parse(asked.reference)
+        wanted = (asked.query or {}).get("artifactType")
+        body = await self._writing.do((repository, digest, wanted), lambda: self._write(repository, digest, wanted))
+        headers = COMMON_HEADERS | ({"OCI-Filters-Applied": "artifactType"} if wanted is not None else {})
+        return web.Response(body=body, content_type=OCI_INDEX, headers=headers)
+
+    async def _write(self, repository: Repository, digest: Digest, wanted: str | None) -> bytes:
+        found = await self._asking.do((repository, digest), lambda: self._ask(repository, digest))
+        # Whoever may push to a repository can make this megabytes long.
+        return await asyncio.to_thread(_index, found, wanted)
+
+    async def _ask(self, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
+        merged = {one.digest: one for one in await _fallback(self._upstreams, repository, digest)}
+        merged |= {one.digest: one for one in await _listed(self._upstreams, repository, digest)}
+        return tuple(merged.values())
 
 
 async def _listed(upstreams: Upstreams, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
@@ -63,6 +80,12 @@ async def _fallback(upstreams: Upstreams, repository: Repository, digest: Digest
     except (NotFoundError, MalformedError):
         return ()
     return index.children
+
+
+def _index(descriptors: Sequence[Descriptor], wanted: str | None) -> bytes:
+    # One by one: the json module holds the interpreter's lock for as long as a whole document takes.
+    found = [json.dumps(_json(one)) for one in descriptors if wanted is None or one.artifact_type == wanted]
+    return f'{{"schemaVersion": 2, "mediaType": "{OCI_INDEX}", "manifests": [{", ".join(found)}]}}'.encode()
 
 
 def _json(descriptor: Descriptor) -> dict[str, Any]:

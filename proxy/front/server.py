@@ -10,7 +10,7 @@ from aiohttp import web
 from proxy.front import errors
 from proxy.front.blobs import Suspects, blob_headers, read_artifact_blob, read_config, send_blob
 from proxy.front.errors import Refusal
-from proxy.front.listings import referrers_response, tags_response
+from proxy.front.listings import Referrers, tags_response
 from proxy.front.manifests import manifest_response
 from proxy.front.refusals import Answer, Form, answer
 from proxy.front.routes import PULLS, Asked, Dialect, Kind, Namespaces, parse
@@ -95,6 +95,7 @@ class Front:
         observer: Observer,
         monotonic: Callable[[], float],
         new_id: Callable[[], str],
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self._gate = gate
         self._upstreams = upstreams
@@ -105,6 +106,7 @@ class Front:
         self._monotonic = monotonic
         self._new_id = new_id
         self._suspects = Suspects(monotonic)
+        self._referrers = Referrers(upstreams, tasks)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Nothing but a broken connection leaves here as an exception."""
@@ -162,7 +164,7 @@ class Front:
                 case Kind.TAGS:
                     return await _in_time(lambda: tags_response(asked, self._upstreams, repository))
                 case _:
-                    return await _in_time(lambda: referrers_response(asked, self._upstreams, repository))
+                    return await _in_time(lambda: self._referrers.response(asked, repository))
         except MalformedError as err:
             raise _Refused(errors.bad_request(err), image) from None
         except RegistryError as err:

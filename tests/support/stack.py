@@ -171,6 +171,7 @@ async def running(
             observer=watch,
             monotonic=time.monotonic,
             new_id=lambda: f"id{next(ids)}",
+            tasks=tasks,
         )
         async with listening(front.handle) as url, ClientSession(auto_decompress=False) as session:
             yield Stack(url, watch, clock, session)
