@@ -1,7 +1,8 @@
 """One pull becomes one verdict: the only room where policy meets the network. It knows no web framework."""
 
 from proxy.gate.contents import Registry
-from proxy.gate.gate import BlobGrant, Gate, Memory, Observer, Pulled
+from proxy.gate.gate import Gate, Memory, Observer, Pulled
+from proxy.gate.grants import BlobGrant
 from proxy.gate.judge import Candidate, Examination, Judge
 
 __all__ = ["BlobGrant", "Candidate", "Examination", "Gate", "Judge", "Memory", "Observer", "Pulled", "Registry"]

@@ -29,6 +29,10 @@ class Registry(Source, Protocol):
         """Return a tag's digest by the cheapest request there is, None where the upstream does not say it."""
         ...
 
+    async def head_blob(self, repository: Repository, digest: Digest) -> int:
+        """Return the size of a blob in bytes, as the upstream says it."""
+        ...
+
 
 class LookedUp(Protocol):
     """Who is told of what was remembered, and what was not."""

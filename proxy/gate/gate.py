@@ -10,6 +10,7 @@ from cachetools import LRUCache
 
 from proxy.gate.contents import Contents, Registry
 from proxy.gate.flight import SingleFlight
+from proxy.gate.grants import BlobGrant, Rank, best_of, rank_of
 from proxy.gate.judge import Judge
 from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX, is_signature_content, looks_like_signature_artifact
 from proxy.oci.digest import Digest
@@ -59,20 +60,6 @@ class Pulled:
     manifest: Manifest
     decision: Decision | None
     expires: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class BlobGrant:
-    """A blob that is known here, and the decision about a manifest that names it (None: a signature artefact)."""
-
-    member: Member
-    decision: Decision | None
-    expires: datetime
-
-    @property
-    def served(self) -> bool:
-        """Say whether the blob may be served."""
-        return self.decision is None or self.decision.served
 
 
 class Gate:
@@ -237,14 +224,19 @@ class Gate:
         """Refused manifests too: Docker's classic store asks for their blobs alone (measured: it keeps manifests)."""
         members = [Member(one.digest, one.size, one.media_type) for one in (*manifest.children, *manifest.blobs)]
         await self._memory.memberships.add(subject.repository, manifest.digest, subject.tag, members)
+        for member in members:
+            grant = self._grants.get((subject.repository, member.digest))
+            if grant is not None and grant.member.size != member.size:
+                del self._grants[subject.repository, member.digest]  # which of them is right is to be found out anew
 
     async def _grant_by_parents(self, repository: Repository, digest: Digest, client: str) -> BlobGrant | None:
-        """Any manifest that is served will do; an artefact only where there is no image, a refused one last."""
-        best: BlobGrant | None = None
+        """Take the first accepted image, or the first that is served where all say one size; else the best there is."""
+        found: list[BlobGrant] = []
         outage: RegistryError | None = None
         parents = await self._memory.memberships.parents(repository, digest)
+        undisputed = len({parent.member.size for parent in parents}) == 1
         # Those that are known to be served come first: however many refused images name the blob, they do not hide it.
-        ordered = sorted(parents, key=lambda parent: not self._is_known_served(repository, parent))
+        ordered = sorted(parents, key=lambda parent: self._known_rank(repository, parent))
         for parent in ordered[:PARENTS_TRIED_MAX]:
             try:
                 grant = await self._grant_by(repository, parent, client)
@@ -253,16 +245,17 @@ class Gate:
             except RegistryError as err:
                 outage = err
                 continue
-            if grant.decision is not None and grant.served:
+            rank = rank_of(grant.decision)
+            if rank is Rank.ACCEPTED or (rank is Rank.SERVED and undisputed):
                 return grant
-            best = grant if best is None or grant.served else best
-        if outage is not None and (best is None or not best.served):
+            found.append(grant)
+        if outage is not None and not any(grant.served for grant in found):
             raise outage
-        return best
+        return await best_of(found, lambda: self._registry.head_blob(repository, digest))
 
-    def _is_known_served(self, repository: Repository, parent: Parent) -> bool:
+    def _known_rank(self, repository: Repository, parent: Parent) -> Rank:
         decision = self._known(Subject(repository, parent.digest, parent.tag))
-        return decision is not None and decision.served
+        return rank_of(decision) if decision is not None else Rank.REFUSED
 
     async def _grant_by(self, repository: Repository, parent: Parent, client: str) -> BlobGrant:
         pulled = await self.pull(Reference(repository, parent.tag, parent.digest), client)

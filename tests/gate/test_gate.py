@@ -1,6 +1,7 @@
 """The gate: what is served, what is remembered, what is asked for again."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -419,6 +420,71 @@ async def test_refused_images_cannot_hide_a_layer_however_many_name_it(of_an_ind
             it.registry.add(APP, image_body(f"bad {number}", layers=[base]), f"bad-{number}")
             await gate.pull(by_tag(f"bad-{number}"), "client")
         assert (await gate.blob(APP, Digest.of(base), "client")).served
+
+
+def wrong_size(body: bytes) -> bytes:
+    """The same manifest, but it says that its layers are longer than they are."""
+    document = json.loads(body)
+    for one in document["layers"]:
+        one["size"] += 1
+    return json.dumps(document).encode()
+
+
+BASE = b"base layer"
+
+
+@pytest.mark.parametrize("require", ["release", "unverified"])
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("decoy_first", [True, False])
+async def test_a_decoy_that_names_a_layer_with_a_wrong_size_does_not_deny_it(require, signed, decoy_first):
+    """Where a mode or a rule serves what nobody signed, anybody's manifest speaks of a layer."""
+    it = bench(require, mode=Mode.WARN if require == "release" else Mode.ENFORCE)
+    good = it.registry.add(APP, image_body("good", layers=[BASE]), "good")
+    it.registry.add(APP, wrong_size(image_body("decoy", layers=[BASE])), "decoy")
+    it.registry.blobs[Digest.of(BASE)] = BASE
+    if signed:
+        it.notebook.signed[good] = ("release",)
+    async with it.gate() as gate:
+        for tag in ("decoy", "good") if decoy_first else ("good", "decoy"):
+            await gate.pull(by_tag(tag), "client")
+        for _ in range(2):
+            assert (await gate.blob(APP, Digest.of(BASE), "client")).member.size == len(BASE)
+    assert sum(one.startswith("HEAD-BLOB") for one in it.registry.asked) <= 1
+
+
+async def test_a_decoy_that_was_asked_for_alone_does_not_stay_in_the_way():
+    it = bench("unverified")
+    it.registry.add(APP, wrong_size(image_body("decoy", layers=[BASE])), "decoy")
+    it.registry.add(APP, image_body("good", layers=[BASE]), "good")
+    it.registry.blobs[Digest.of(BASE)] = BASE
+    async with it.gate() as gate:
+        await gate.pull(by_tag("decoy"), "client")
+        assert (await gate.blob(APP, Digest.of(BASE), "client")).member.size != len(BASE)
+        await gate.pull(by_tag("good"), "client")
+        assert (await gate.blob(APP, Digest.of(BASE), "client")).member.size == len(BASE)
+
+
+async def test_where_sizes_differ_and_the_upstream_does_not_say_which_is_right_the_newest_counts():
+    it = bench("unverified")
+    it.registry.add(APP, wrong_size(image_body("old", layers=[BASE])), "old")
+    it.registry.add(APP, image_body("new", layers=[BASE]), "new")
+    async with it.gate() as gate:
+        for tag in ("old", "new"):
+            await gate.pull(by_tag(tag), "client")
+        assert (await gate.blob(APP, Digest.of(BASE), "client")).member.size == len(BASE)
+
+
+async def test_an_unsigned_layer_that_all_describe_alike_is_granted_by_the_first_of_them():
+    it = bench(mode=Mode.WARN)
+    for number in range(3):
+        it.registry.add(APP, image_body(f"image {number}", layers=[BASE]), f"v{number}")
+        async with it.gate() as gate:
+            await gate.pull(by_tag(f"v{number}"), "client")
+    looked = len(it.notebook.looked)
+    it.clock.advance(31)
+    async with it.gate() as gate:
+        assert (await gate.blob(APP, Digest.of(BASE), "client")).served
+    assert len(it.notebook.looked) == looked + 1
 
 
 async def test_a_grant_that_has_expired_is_renewed_by_judging_again():

@@ -97,6 +97,12 @@ class FakeRegistry:
             raise NotFoundError(f"{descriptor.digest} is not there")
         return self.blobs[descriptor.digest]
 
+    async def head_blob(self, repository: Repository, digest: Digest) -> int:
+        self.asked.append(f"HEAD-BLOB {repository.path} {str(digest)[:14]}")
+        if digest not in self.blobs:
+            raise NotFoundError(f"{digest} is not there")
+        return len(self.blobs[digest])
+
     async def referrers(self, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
         raise NotImplementedError
 

@@ -1,0 +1,61 @@
+"""What is said about a blob by the manifests that name it, and whose word counts."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+from proxy.oci.errors import RegistryError
+from proxy.policy.model import Decision
+from proxy.stores.grants import Member
+from proxy.verdict import Accepted
+
+
+@dataclass(frozen=True, slots=True)
+class BlobGrant:
+    """A blob that is known here, and the decision about a manifest that names it (None: a signature artefact)."""
+
+    member: Member
+    decision: Decision | None
+    expires: datetime
+
+    @property
+    def served(self) -> bool:
+        """Say whether the blob may be served."""
+        return self.decision is None or self.decision.served
+
+
+class Rank(IntEnum):
+    """How much a manifest's word counts for a blob that it names, the best first."""
+
+    ACCEPTED = 0
+    SERVED = 1
+    ARTIFACT = 2
+    REFUSED = 3
+
+
+def rank_of(decision: Decision | None) -> Rank:
+    """Return how much the word of a manifest counts about which this was decided (None: a signature artefact)."""
+    if decision is None:
+        return Rank.ARTIFACT
+    if not decision.served:
+        return Rank.REFUSED
+    return Rank.ACCEPTED if isinstance(decision.verdict, Accepted) else Rank.SERVED
+
+
+async def best_of(grants: Sequence[BlobGrant], size: Callable[[], Awaitable[int]]) -> BlobGrant | None:
+    """Return the first of those that count most, None for none.
+
+    Where nobody signed what is served, anybody's manifest may name the blob with a size that it has not, and so keep it
+    from being sent: then `size` is asked how large it is.
+    """
+    if not grants:
+        return None
+    best = min(rank_of(grant.decision) for grant in grants)
+    equal = [grant for grant in grants if rank_of(grant.decision) is best]
+    if best is Rank.SERVED and len({grant.member.size for grant in equal}) > 1:
+        with suppress(RegistryError):
+            true = await size()
+            return next((grant for grant in equal if grant.member.size == true), equal[0])
+    return equal[0]
