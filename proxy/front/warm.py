@@ -12,6 +12,9 @@ from cachetools import LRUCache
 WARM_BYTES = 64 * 1024 * 1024
 # What an entry costs beside its body: key, head, dictionary slots (rounded up).
 _ENTRY_BYTES = 2048
+# A request line is part of the key, and a client may make it as long as a header: no name, reference and `ns=` need more
+# (distribution-spec: 255, 128 or a digest of sha512, and a host name).
+_PATH_MAX = 1024
 # Larger ones are served from the gate's memory, through aiohttp's own writer, which waits for slow readers.
 _BODY_BYTES_MAX = 64 * 1024
 
@@ -76,9 +79,9 @@ class Warm:
         return entry.response
 
     def put(self, request: web.BaseRequest, response: web.Response, expires: datetime) -> None:
-        """Remember a response of status 200 that has all its headers; a large one is not kept."""
+        """Remember a response of status 200 that has all its headers; a large one is not kept, nor a long path."""
         body = response.body if isinstance(response.body, bytes) else b""
-        if len(body) > _BODY_BYTES_MAX:
+        if len(body) > _BODY_BYTES_MAX or len(request.raw_path) > _PATH_MAX:
             return
         head = "\r\n".join(["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in response.headers.items())])
         sent = b"" if request.method == "HEAD" else body

@@ -86,6 +86,15 @@ async def test_a_warm_pull_asks_nobody():
         assert made.requests[asked:] == [("HEAD", "/v2/library/good/manifests/1")]
 
 
+@pytest.mark.parametrize(("length", "is_warm"), [(1, True), (900, True), (1024, False), (7_000, False)])
+async def test_a_long_request_line_is_not_remembered(stack, length, is_warm):
+    """Else a client fills the memory with what it asks, for what is counted is what is answered."""
+    path = f"{manifest_path('good')}?x={'x' * length}"
+    for _ in range(2):
+        assert (await stack.get(path))[0] == 200
+    assert (("warm", "GET", 200) in stack.watch.answers) is is_warm
+
+
 async def test_a_whole_pull_of_a_multi_arch_image(stack):
     await stack.get(manifest_path("multi"))
     for child in MULTI.children:
