@@ -3,6 +3,7 @@
 Works on the raw path: a decoded `%2f` would make another name of it (measured: aiohttp's `path` decodes), so a path
 with `%`, `//` or `..` names nothing here. Two steps, so that a request whose registry is unknown can still be refused
 in the form that stops its client: `parse` reads what was written, `Namespaces.repository` says which repository it is.
+For the same reason `guess` says of what cannot be read what it looks like.
 """
 
 import re
@@ -19,6 +20,9 @@ QUERY_FIELDS_MAX = 8
 _SHAPE = re.compile(
     r"/v2/(?P<name>.+)/(?:(?P<kind>manifests|blobs|referrers)/(?P<reference>[^/]+)|tags/list)", re.ASCII
 )
+# Whatever can be taken for a pull.
+_PULL = re.compile(r".*/(?P<kind>manifests|blobs)/(?P<reference>.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
+_NS = re.compile(r"(?:^|&)ns(?:=|&|$)", re.ASCII)
 # The header that only containers/image (podman, skopeo, buildah, CRI-O) sends in requests; measured.
 CONTAINERS_IMAGE_HEADER = "Docker-Distribution-API-Version"
 
@@ -79,21 +83,42 @@ class Asked:
 
 
 def parse(method: str, raw_path: str, headers: Mapping[str, str]) -> Asked:
-    """Read a request line and the header that tells the dialect; raises MalformedError for what names nothing."""
+    """Read a request line and the header that tells the dialect; raises MalformedError for what names nothing.
+
+    What is no pull at all is of the kind UNSUPPORTED.
+    """
     path, _, query_text = raw_path.partition("?")
     if path in {"/v2", "/v2/"}:
         return Asked(method, Kind.PING)
     shape = _SHAPE.fullmatch(path)
-    if shape is None or method not in {"GET", "HEAD"} or _is_upload(shape):
+    if method not in {"GET", "HEAD"} or (shape is None and _PULL.fullmatch(path) is None):
         return Asked(method, Kind.UNSUPPORTED)
+    if shape is None or _is_upload(shape):
+        raise MalformedError("the path is not that of a manifest or a blob")
     if "%" in path or "//" in path or "/../" in path:
         raise MalformedError("the path has %, // or .., which no repository name has")
     query = _query(query_text)
-    if CONTAINERS_IMAGE_HEADER in headers:
-        dialect = Dialect.CONTAINERS_IMAGE
-    else:
-        dialect = Dialect.CONTAINERD if "ns" in query else Dialect.DOCKER
+    dialect = _dialect(headers, has_ns="ns" in query)
     return Asked(method, Kind(shape["kind"] or "tags"), shape["name"], shape["reference"] or "", query, dialect)
+
+
+def guess(method: str, raw_path: str, headers: Mapping[str, str]) -> Asked:
+    """Say what a request that `parse` cannot read looks like: enough to refuse it in the form that stops its client.
+
+    It has no name, so that it is never taken for one of a client that has nowhere else to go.
+    """
+    path, _, query_text = raw_path.partition("?")
+    shape = _PULL.fullmatch(path)
+    if shape is None:
+        return Asked(method, Kind.UNSUPPORTED)
+    dialect = _dialect(headers, has_ns=_NS.search(query_text) is not None)
+    return Asked(method, Kind(shape["kind"].lower()), "", shape["reference"], None, dialect)
+
+
+def _dialect(headers: Mapping[str, str], *, has_ns: bool) -> Dialect:
+    if CONTAINERS_IMAGE_HEADER in headers:
+        return Dialect.CONTAINERS_IMAGE
+    return Dialect.CONTAINERD if has_ns else Dialect.DOCKER
 
 
 def _is_upload(shape: re.Match[str]) -> bool:

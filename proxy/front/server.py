@@ -13,7 +13,7 @@ from proxy.front.errors import Refusal
 from proxy.front.listings import Referrers, tags_response
 from proxy.front.manifests import manifest_response
 from proxy.front.refusals import Answer, Form, answer
-from proxy.front.routes import PULLS, Asked, Dialect, Kind, Namespaces, parse
+from proxy.front.routes import PULLS, Asked, Dialect, Kind, Namespaces, guess, parse
 from proxy.front.warm import Warm
 from proxy.gate import Gate
 from proxy.oci.digest import Digest
@@ -128,8 +128,9 @@ class Front:
         try:
             asked = parse(request.method, request.raw_path, request.headers)
         except MalformedError as err:
-            asked = Asked(request.method, Kind.UNSUPPORTED)
-            return asked.kind, _response(answer(asked, errors.bad_request(err), Form.PLAIN))
+            asked = guess(request.method, request.raw_path, request.headers)
+            no = _Refused(errors.bad_request(err), request.raw_path[:IMAGE_TEXT_MAX])
+            return asked.kind, self._refuse(request, asked, no)
         try:
             return asked.kind, await self._serve(request, asked)
         except _Refused as no:
@@ -150,7 +151,7 @@ class Front:
             case Kind.PING:
                 return _ping()
             case Kind.UNSUPPORTED:
-                raise _Refused(errors.unsupported(asked.method), request.raw_path[:200])
+                raise _Refused(errors.unsupported(asked.method), request.raw_path[:IMAGE_TEXT_MAX])
         what = ("@" if asked.by_digest else ":") + asked.reference if asked.reference else ""
         image = f"{asked.ns + '/' if asked.ns else ''}{asked.name}{what}"[:IMAGE_TEXT_MAX]
         try:

@@ -11,9 +11,9 @@ from cachetools import LRUCache
 # Bodies kept in memory, in bytes.
 WARM_BYTES = 64 * 1024 * 1024
 # What an entry costs beside its body: key, head, dictionary slots (rounded up).
-_ENTRY_BYTES = 2048
-# A request line is part of the key, and a client may make it as long as a header: no name, reference and `ns=` need more
-# (distribution-spec: 255, 128 or a digest of sha512, and a host name).
+_ENTRY_BYTES = 3072
+# A path is part of the key, and a client may make it as long as a header. No name, reference and `ns=` together need
+# more (distribution-spec: 255, 128 or a digest of sha512, and a host name).
 _PATH_MAX = 1024
 # Larger ones are served from the gate's memory, through aiohttp's own writer, which waits for slow readers.
 _BODY_BYTES_MAX = 64 * 1024

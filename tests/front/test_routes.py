@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.front.routes import Asked, Dialect, Kind, Namespaces, parse
+from proxy.front.routes import Asked, Dialect, Kind, Namespaces, guess, parse
 from proxy.oci.errors import MalformedError, UnknownUpstreamError
 
 DIGEST = "sha256:" + "a" * 64
@@ -29,7 +29,8 @@ CI = {"Docker-Distribution-API-Version": "registry/2.0"}
         ("PUT", "/v2/app/manifests/v1", "unsupported", "", ""),
         ("DELETE", f"/v2/app/manifests/{DIGEST}", "unsupported", "", ""),
         ("POST", "/v2/app/blobs/uploads/", "unsupported", "", ""),
-        ("GET", "/v2/app/blobs/uploads", "unsupported", "", ""),
+        ("POST", "/v2/app/blobs/uploads", "unsupported", "", ""),
+        ("GET", "/v2/app/manifests", "unsupported", "", ""),
     ],
 )
 def test_endpoints(method, path, kind, name, reference):
@@ -56,6 +57,11 @@ def test_the_dialect_is_told_by_what_a_client_sends(path, headers, dialect):
         ("/v2/a%2fb/manifests/v1", "%"),
         ("/v2/a//b/manifests/v1", "//"),
         ("/v2/a/../b/manifests/v1", ".."),
+        ("/v2/app/manifests/", "not that of"),
+        ("/v2/app/manifests/v1/", "not that of"),
+        ("/v2/manifests/v1", "not that of"),
+        ("/v2/app/blobs/uploads", "not that of"),
+        ("/V2/app/MANIFESTS/v1", "not that of"),
         ("/v2/app/manifests/v1?ns=a&ns=b", "twice"),
         ("/v2/app/manifests/v1?ns", "query"),
         ("/v2/app/manifests/v1?" + "&".join(f"x{n}=1" for n in range(9)), "query"),
@@ -64,6 +70,47 @@ def test_the_dialect_is_told_by_what_a_client_sends(path, headers, dialect):
 def test_what_names_nothing(path, word):
     with pytest.raises(MalformedError, match=word.replace(".", r"\.")):
         parse("GET", path, {})
+
+
+# What a client may send that cannot be read, and what it looks like all the same.
+UNREADABLE = [
+    ("/v2/a%2fb/manifests/v1", {}, "manifests", "v1", Dialect.DOCKER),
+    ("/v2/a//b/manifests/v1", {}, "manifests", "v1", Dialect.DOCKER),
+    ("//v2/app/manifests/v1", {}, "manifests", "v1", Dialect.DOCKER),
+    ("/v2/../app/manifests/v1", {}, "manifests", "v1", Dialect.DOCKER),
+    ("/v2/app/manifests/v1/", {}, "manifests", "v1/", Dialect.DOCKER),
+    ("/v2/app/manifests/", {}, "manifests", "", Dialect.DOCKER),
+    ("/v2/manifests/v1", {}, "manifests", "v1", Dialect.DOCKER),
+    ("/app/manifests/v1", {}, "manifests", "v1", Dialect.DOCKER),
+    ("/V2/App/Manifests/v1", {}, "manifests", "v1", Dialect.DOCKER),
+    ("http://sealgate/v2/app/manifests/v1", {}, "manifests", "v1", Dialect.DOCKER),
+    ("/v2/docker.io/a%2fb/manifests/v1", {}, "manifests", "v1", Dialect.DOCKER),
+    ("/v2/a%2fb/manifests/v1", CI, "manifests", "v1", Dialect.CONTAINERS_IMAGE),
+    (f"/v2/app/manifests/{DIGEST}/", CI, "manifests", f"{DIGEST}/", Dialect.CONTAINERS_IMAGE),
+    ("/v2/app/manifests/v1?ns=a&ns=b", {}, "manifests", "v1", Dialect.CONTAINERD),
+    ("/v2/app/manifests/v1?ns", {}, "manifests", "v1", Dialect.CONTAINERD),
+    ("/v2/app/manifests/v1?&ns=a", {}, "manifests", "v1", Dialect.CONTAINERD),
+    ("/v2/app/manifests/v1?dns", {}, "manifests", "v1", Dialect.DOCKER),
+    ("/v2/app/manifests/v1?ns=a&ns=b", CI, "manifests", "v1", Dialect.CONTAINERS_IMAGE),
+    ("/v2/app/blobs/uploads", {}, "blobs", "uploads", Dialect.DOCKER),
+    (f"/v2/app/blobs/{DIGEST}/", {}, "blobs", f"{DIGEST}/", Dialect.DOCKER),
+    (f"/v2/app/blobs/{DIGEST}?ns=a&ns=b", {}, "blobs", DIGEST, Dialect.CONTAINERD),
+]
+
+
+@pytest.mark.parametrize(("path", "headers", "kind", "reference", "dialect"), UNREADABLE)
+def test_what_cannot_be_read_is_still_told_apart(path, headers, kind, reference, dialect):
+    for method in ("GET", "HEAD"):
+        with pytest.raises(MalformedError):
+            parse(method, path, headers)
+        asked = guess(method, path, headers)
+        assert (asked.method, asked.kind, asked.reference, asked.dialect) == (method, kind, reference, dialect)
+        assert not asked.is_explicit
+
+
+@pytest.mark.parametrize("path", ["/v2/app/tags/list?n", f"/v2/app/referrers/{DIGEST}?n", "/v2/_catalog"])
+def test_what_is_no_pull_is_none_either_if_it_cannot_be_read(path):
+    assert guess("GET", path, {}).kind is Kind.UNSUPPORTED
 
 
 @pytest.mark.parametrize(
@@ -127,4 +174,4 @@ def test_any_path_is_read_or_refused(text):
         if asked.name:
             NAMES.repository(asked)
     except (MalformedError, UnknownUpstreamError):
-        pass
+        guess("GET", "/v2/" + text, {})

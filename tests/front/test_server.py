@@ -11,6 +11,7 @@ from support.stack import STRANGER, listening, rule, running, sign
 from proxy.demo.images import Image, image, index
 from proxy.demo.registry import Registry, serve
 from proxy.front.refusals import Form
+from proxy.front.server import IMAGE_TEXT_MAX
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import OCI_INDEX
 from proxy.policy.model import Mode
@@ -167,7 +168,6 @@ async def test_what_is_not_there_holds_too(stack, name):
         ("/v2/docker.io/app/manifests/sha256:abc", "GET", 400, "NAME_INVALID"),
         ("/v2/docker.io/app/manifests/-tag", "GET", 400, "NAME_INVALID"),
         ("/v2/docker.io/app/blobs/sha256:abc", "GET", 400, "NAME_INVALID"),
-        ("/v2/a%2fb/manifests/1", "GET", 400, "NAME_INVALID"),
         ("/v2/_catalog", "GET", 404, "UNSUPPORTED"),
         ("/v2/app/blobs/uploads/", "POST", 405, "UNSUPPORTED"),
         ("/v2/app/manifests/1", "PUT", 405, "UNSUPPORTED"),
@@ -181,6 +181,44 @@ async def test_requests_that_cannot_be_served(stack, path, method, status, code)
     assert got == status
     if code:
         assert json.loads(body)["errors"][0]["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "headers", "status"),
+    [
+        ("/v2/a%2fb/manifests/1", "GET", {}, 307),
+        ("/v2/a%2fb/manifests/1", "HEAD", {}, 300),
+        ("/v2/a//b/manifests/1", "GET", {}, 307),
+        ("/v2/library/good/manifests/1/", "GET", {}, 307),
+        ("/v2/library/good/manifests/", "HEAD", {}, 300),
+        (f"/v2/library/good/manifests/{GOOD.digest}/", "HEAD", {}, 307),
+        (f"/v2/library/good/blobs/{GOOD.digest}/", "GET", {}, 307),
+        ("/v2/library/good/manifests/1?ns=docker.io&ns=docker.io", "HEAD", {}, 300),
+        ("/v2/library/good/manifests/1?ns=docker.io&ns=docker.io", "GET", {}, 200),
+        ("/v2/library/good/manifests/1?ns", "GET", {}, 200),
+        (f"/v2/library/good/blobs/{GOOD.digest}?ns=a&ns=b", "GET", {}, 200),
+        ("/v2/a%2fb/manifests/1", "GET", {"Docker_Distribution_API_Version": "registry/2.0"}, 200),
+        ("/v2/library/Good/manifests/1", "GET", {}, 307),
+    ],
+)
+async def test_what_cannot_be_read_holds_too(stack, path, method, headers, status):
+    got, response, body = await stack.get(path, method, **headers)
+    said = (response.reason or "") + body.decode() + response.headers.get("Location", "")
+    assert got == status
+    assert "sealgate: " in said
+    assert "(id id" in said
+    assert [(label, form) for _, label, form in stack.watch.refusals] == [("name_invalid", "hold")]
+
+
+async def test_what_is_written_of_a_name_is_bounded(stack):
+    for path in (
+        f"/v2/app/manifests/1?ns={'n' * 7_000}",
+        f"/v2/{'n' * 7_000}/manifests/1",
+        f"/v2/{'n/' * 3_000}/manifests/",
+    ):
+        assert (await stack.get(path, "HEAD"))[0] == 300
+    assert len(stack.watch.refusals) == 3
+    assert max(len(image) for image, _, _ in stack.watch.refusals) == IMAGE_TEXT_MAX
 
 
 async def test_an_unknown_registry_is_never_dialled_and_held(stack):
