@@ -221,7 +221,7 @@ async def read_config(upstreams: Upstreams, repository: Repository, digest: Dige
                 hasher.update(chunk)
                 if len(content) > CONFIG_BYTES_MAX:
                     return None
-        config = loads_object(bytes(content), "the config")
+        config = await asyncio.to_thread(loads_object, bytes(content), "the config")
     except RegistryError:
         return None
     return bytes(content) if hasher.hexdigest() == digest.hex and _is_config(config) else None
