@@ -1,6 +1,6 @@
 """Transparency logs: keys, Merkle proofs, checkpoints, promises (RFC 6962; C2SP tlog-checkpoint and signed-note)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.crypto.keys import PublicKey
 from proxy.crypto.window import Window
@@ -18,3 +18,17 @@ class TransparencyLog:
     log_id: bytes
     key: PublicKey
     window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class InclusionProof:
+    """What is to show that a leaf is in a log of `size` leaves. Nothing in it is proven.
+
+    `index` counts from 0 in this tree; `root` and `hashes` are 32 bytes each; `checkpoint` is a signed note.
+    """
+
+    index: int
+    size: int
+    root: bytes = field(repr=False)
+    hashes: tuple[bytes, ...] = field(repr=False)
+    checkpoint: str = field(repr=False)
