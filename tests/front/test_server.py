@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 
 import pytest
@@ -424,6 +425,28 @@ async def test_a_wrong_blob_never_ends_as_complete(headers, chunks, status, held
                 with suppress(ClientPayloadError, ClientConnectionError):
                     await stack.get(blob_path("good", LAYER))
             assert (await stack.get(blob_path("good", LAYER)))[0] == 307
+
+
+async def test_a_mistake_of_ours_in_the_middle_of_a_body_cuts_it(stack, monkeypatch):
+    """What has begun can no longer be answered otherwise; it must not look complete, and operators must hear of it."""
+
+    async def broken(chunks: AsyncIterator[bytes], _: Digest) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            yield chunk[: len(LAYER) // 2]
+            raise ZeroDivisionError
+
+    monkeypatch.setattr("proxy.front.blobs._verified", broken)
+    assert (await stack.get(manifest_path("good")))[0] == 200
+    for path in (blob_path("good", LAYER), blob_path("good", LAYER, "?ns=docker.io")):
+        async with stack.ask(path) as response:
+            assert response.status == 200
+            with pytest.raises((ClientPayloadError, ClientConnectionError)):
+                await response.read()
+    assert (
+        stack.watch.cuts == [f"docker.io/library/good@{Digest.of(LAYER)}: the transfer failed: ZeroDivisionError"] * 2
+    )
+    assert [status for kind, _, status in stack.watch.answers if kind == "blobs"] == [200, 200]
+    assert stack.watch.bytes_sent == 2 * (len(LAYER) // 2)
 
 
 async def test_an_upstream_that_is_down_holds_in_its_own_words():

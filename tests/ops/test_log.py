@@ -86,6 +86,31 @@ def test_credentials_are_taken_out(stream, fields):
     assert lines(stream)[0]["event"] == "something"
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        "x",
+        "&",
+        "?x",
+        "&x=",
+        "&token",
+        "://",
+        "://x",
+        "basic ",
+        "basic\t",
+        "bearer x",
+        "bearerbearer ",
+        "token=",
+        "@",
+        " ",
+    ],
+)
+def test_long_texts_take_no_longer_than_they_are_long(stream, part):
+    """A million characters: with a search that begins anew at each of them this test would not end in its time."""
+    structlog.get_logger("proxy.ops").warning("something", path="://" + part * (1_000_000 // len(part)))
+    assert lines(stream)[0]["event"] == "something"
+
+
 def test_what_is_no_credential_stays(stream):
     structlog.get_logger("proxy.ops").info(
         "refused", signature="sha256-0.sig", image="ghcr.io/org/basic:v1", key="release"
