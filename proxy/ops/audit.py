@@ -55,9 +55,12 @@ class Audit:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o640))
         return cls(WatchedFileHandler(path, encoding="ascii"), on_lost)
 
-    def verdict(self, decision: Decision, *, time: datetime, client: str, user_agent: str = "") -> None:
-        """Write that a verdict was found, with who signed or every reason that was found against it."""
-        self._put(time, "verdict", decision.id, _about(decision), client, user_agent)
+    def verdict(self, decision: Decision, *, time: datetime, client: str) -> None:
+        """Write that a verdict was found, with who signed or every reason that was found against it.
+
+        `client` is the address of the first who asked: a verdict is for all.
+        """
+        self._put(time, "verdict", decision.id, _about(decision) | {"client": client[:TEXT_MAX]})
 
     def refused_pull(  # noqa: PLR0913 (the fields of one line)
         self,
@@ -83,7 +86,8 @@ class Audit:
                 "verdict": verdict_name(decision.verdict),
                 "mode": decision.mode.value,
             }
-        self._put(time, "refused_pull", identifier, fields, client, user_agent)
+        fields |= {"client": client[:TEXT_MAX], "user_agent": shown_user_agent(user_agent)}
+        self._put(time, "refused_pull", identifier, fields)
 
     def close(self) -> None:
         """Write what waits and close the file."""
@@ -91,11 +95,8 @@ class Audit:
         self._thread.join()
         self._handler.close()
 
-    def _put(  # noqa: PLR0913, PLR0917 (the fields of one line)
-        self, time: datetime, event: str, identifier: str | None, fields: dict[str, Any], client: str, user_agent: str
-    ) -> None:
+    def _put(self, time: datetime, event: str, identifier: str | None, fields: dict[str, Any]) -> None:
         line = {"time": time.isoformat(), "event": event, "id": identifier} | fields
-        line |= {"client": client[:TEXT_MAX], "user_agent": shown_user_agent(user_agent)}
         try:
             self._waiting.put_nowait(json.dumps(line, separators=(",", ":")))
         except queue.Full:
