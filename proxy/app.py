@@ -1,12 +1,13 @@
 """The composition root: one clock, one TaskGroup, and every part put together from the settings."""
 
 import asyncio
+import resource
 import secrets
 import signal
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from proxy import __version__
 from proxy.config import Settings
 from proxy.config.schema import Address
 from proxy.front.admin import Admin
+from proxy.front.listener import CONNECTIONS_MAX, Listener
 from proxy.front.routes import Namespaces
 from proxy.front.server import Front
 from proxy.front.warm import Warm
@@ -37,8 +39,6 @@ from proxy.upstream.retry import Backoff
 from proxy.upstream.table import Upstreams
 from proxy.verdict import Subject
 
-# Google's registry redirects with 16 KiB of query, and a client's token may be as long (measured: 8190 is too little).
-HEADER_BYTES_MAX = 32 * 1024
 # How long transfers under way may go on after SIGTERM: below the 30 s that Kubernetes waits before it kills.
 SHUTDOWN_SECONDS = 20.0
 LAG_INTERVAL_SECONDS = 0.5
@@ -130,12 +130,28 @@ async def serve(settings: Settings, *, ready: Callable[[Addresses], None] | None
         logger.warning("insecure setting", setting=relaxation)
     for warning in settings.warnings:
         logger.warning("configuration", warning=warning)
+    _raise_file_limit()
+    if _connections_max() < CONNECTIONS_MAX:
+        logger.warning("few files may be open (ulimit -n)", connections_max=_connections_max())
     async with running(settings) as addresses:
         logger.info("ready", version=__version__, registry=addresses.registry, admin=addresses.admin)
         if ready is not None:
             ready(addresses)
         await stop.wait()
         logger.info("stopping", seconds=SHUTDOWN_SECONDS)
+
+
+def _raise_file_limit() -> None:
+    """Take as many open files as the system gives, as programs in Go do: many systems begin with 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # some systems name a limit that they do not give
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _connections_max() -> int:
+    """Return how many clients may be connected: the rest of the open files is for upstreams and the store."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS_MAX if files == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, files * 3 // 4)
 
 
 async def verify(settings: Settings, reference: Reference) -> Examination:
@@ -209,8 +225,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 
 async def _listen(stack: AsyncExitStack, handler: _Handler, at: Address, tls: ssl.SSLContext | None) -> str:
     """Serve at this address while the stack lasts and return its URL, with the port that was taken for port 0."""
-    server = web.Server(handler, access_log=None, max_line_size=HEADER_BYTES_MAX, max_field_size=HEADER_BYTES_MAX)
-    runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = web.ServerRunner(Listener(handler, _connections_max()), shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, at.host, at.port, ssl_context=tls).start()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import signal
 import ssl
 
@@ -18,6 +19,7 @@ from proxy.config import load
 from proxy.demo.images import image, index
 from proxy.demo.registry import Registry
 from proxy.demo.registry import serve as serve_registry
+from proxy.front.listener import CONNECTIONS_MAX, Listener
 from proxy.oci.digest import Digest
 from proxy.oci.reference import Reference
 from proxy.stores.database import Database, open_database
@@ -162,6 +164,40 @@ async def test_long_headers(config, size, code):
     """A token may be longer than the 8190 bytes that are usual for servers."""
     async with running(load(config)) as at:
         assert await status(f"{at.registry}/v2/", headers={"Authorization": "Bearer " + "x" * size}) == code
+
+
+@pytest.fixture
+def file_limits():
+    """Put the process's limits back."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield limits
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_it_takes_as_many_files_as_it_may_have(config, file_limits):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, file_limits[1]))
+    await serve(load(config), ready=lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (file_limits[1], file_limits[1])
+
+
+@pytest.mark.parametrize(
+    ("files", "connections"),
+    [(1024, 768), (20_000, CONNECTIONS_MAX), (resource.RLIM_INFINITY, CONNECTIONS_MAX)],
+)
+async def test_some_files_are_kept_for_upstreams(config, capfd, monkeypatch, files, connections):
+    given: list[int] = []
+
+    class Noted(Listener):
+        def __init__(self, handler: object, connections_max: int) -> None:
+            given.append(connections_max)
+            super().__init__(handler, connections_max)
+
+    monkeypatch.setattr("proxy.app.Listener", Noted)
+    monkeypatch.setattr("proxy.app.resource.getrlimit", lambda _: (files, files))
+    monkeypatch.setattr("proxy.app.resource.setrlimit", lambda *_: None)
+    await serve(load(config), ready=lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    assert given == [connections] * 2
+    assert ("few files may be open" in capfd.readouterr().err) is (connections < CONNECTIONS_MAX)
 
 
 async def test_a_part_that_fails_closes_the_others(config):
