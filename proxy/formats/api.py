@@ -4,7 +4,7 @@ Looking (`Discovery`) does I/O through a `Source` and decides nothing. Checking 
 time and returns a `Finding`; it does no I/O and raises nothing but bugs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -12,7 +12,19 @@ from typing import Protocol
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import Descriptor, Manifest
 from proxy.oci.reference import Reference, Repository
-from proxy.verdict import Finding, Rejection, Subject
+from proxy.verdict import Failure, Finding, Rejection, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Referrers:
+    """What a registry lists as referring to a manifest, in its order.
+
+    `cut` says why the list was read in part only: whoever may push can make it longer than anyone reads, or such that
+    nobody can read it. That is no outage, and what was read counts.
+    """
+
+    descriptors: tuple[Descriptor, ...] = ()
+    cut: Failure | None = None
 
 
 class Source(Protocol):
@@ -30,7 +42,7 @@ class Source(Protocol):
         """Return a whole blob, its size and digest checked; CorruptError where it is larger than `limit` bytes."""
         ...
 
-    async def referrers(self, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
+    async def referrers(self, repository: Repository, digest: Digest) -> Referrers:
         """Return what the referrers API lists, all pages, unfiltered; NotFoundError where there is no such API."""
         ...
 

@@ -12,7 +12,7 @@ from proxy.front.errors import COMMON_HEADERS
 from proxy.front.routes import Asked
 from proxy.gate.flight import SingleFlight
 from proxy.oci.digest import Digest
-from proxy.oci.errors import MalformedError, NotFoundError
+from proxy.oci.errors import MalformedError, NotFoundError, UnavailableError
 from proxy.oci.manifest import OCI_INDEX, Descriptor
 from proxy.oci.reference import Reference, Repository, check_tag
 from proxy.upstream.table import Upstreams
@@ -69,9 +69,12 @@ class Referrers:
 
 async def _listed(upstreams: Upstreams, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
     try:
-        return await upstreams.referrers(repository, digest)
+        listed = await upstreams.referrers(repository, digest)
     except NotFoundError:
         return ()
+    if listed.cut is not None:  # clients take what they get for the whole list
+        raise UnavailableError(listed.cut.detail)
+    return listed.descriptors
 
 
 async def _fallback(upstreams: Upstreams, repository: Repository, digest: Digest) -> Sequence[Descriptor]:

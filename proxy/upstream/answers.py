@@ -1,9 +1,11 @@
 """What a server's answer, or the lack of one, means: the only place where HTTP becomes an error of `oci.errors`."""
 
+import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 
 from aiohttp import (
     ClientConnectorCertificateError,
@@ -19,6 +21,11 @@ from aiohttp import (
 
 from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError, UpstreamDeniedError
 
+T = TypeVar("T")
+
+# Up to here reading and hashing take less than 10 ms on the event loop (measured: 0.13 ms a KiB of hostile JSON, so
+# 4 MiB of it would stop every other client for half a second); more is done in a thread.
+INLINE_BYTES_MAX = 64 * 1024
 # Not implemented and HTTP version not supported: asking again changes nothing.
 _FINAL_SERVER_ERRORS = frozenset({501, 505})
 _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS = 408, 429
@@ -88,3 +95,13 @@ async def read_at_most(response: ClientResponse, limit: int) -> bytes:
         if len(body) > limit:
             break
     return bytes(body)
+
+
+async def off_the_loop(read: Callable[[bytes], T], body: bytes) -> T:
+    """Read the body, in a thread where it is long."""
+    return read(body) if len(body) <= INLINE_BYTES_MAX else await asyncio.to_thread(read, body)
+
+
+def media_type(response: ClientResponse) -> str:
+    """Return the Content-Type without its parameters, in lower case (RFC 9110, section 8.3.1)."""
+    return response.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()

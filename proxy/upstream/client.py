@@ -4,15 +4,16 @@ Source: distribution-spec 1.1, Pull and Content Discovery.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from typing import Self, TypeVar
 
 from aiohttp import ClientResponse, hdrs
 from yarl import URL
 
+from proxy.formats.api import Referrers
 from proxy.oci.digest import Digest
-from proxy.oci.errors import CorruptError, MalformedError, NotFoundError, UnavailableError
+from proxy.oci.errors import CorruptError, MalformedError, UnavailableError
 from proxy.oci.manifest import (
     INDEX_TYPES,
     MANIFEST_BYTES_MAX,
@@ -23,10 +24,11 @@ from proxy.oci.manifest import (
     Manifest,
 )
 from proxy.oci.reference import Reference, Repository
+from proxy.upstream.answers import media_type, off_the_loop
 from proxy.upstream.auth import Authenticator
 from proxy.upstream.blobs import OK, PARTIAL, RANGE_NOT_SATISFIABLE, BlobStream, blob_stream
 from proxy.upstream.endpoint import Endpoint, Limits
-from proxy.upstream.listing import next_page, read_referrers, read_tags
+from proxy.upstream.listing import LISTING_BYTES_MAX, all_referrers, next_page, read_tags
 from proxy.upstream.observer import Observer
 from proxy.upstream.retry import Backoff
 from proxy.upstream.transport import Request, Transport, open_session
@@ -39,13 +41,6 @@ ACCEPT = ", ".join([*sorted(INDEX_TYPES), *sorted(MANIFEST_TYPES), *sorted(SCHEM
 # Manifests, tokens and listings are short; they never wait for a connection that a blob holds.
 SHORT_CONNECTIONS_MAX = 64
 BLOB_CONNECTIONS_MAX = 512
-# One page of referrers or tags. Registries cut pages at 100 to 1000 entries, which is some 300 KiB of descriptors.
-LISTING_BYTES_MAX = 4 * 1024 * 1024
-# 20 pages of 100 hold twice as many referrers as cosign takes layers (1000); a flood of them must not hold a pull.
-REFERRER_PAGES_MAX = 20
-# Up to here reading and hashing take less than 10 ms on the event loop (measured: 0.13 ms a KiB of hostile JSON, so
-# 4 MiB of it would stop every other client for half a second); more is done in a thread.
-INLINE_BYTES_MAX = 64 * 1024
 # What registries without the referrers API answer (go-containerregistry, pkg/v1/remote/referrers.go; and 405).
 _NO_REFERRERS_API = frozenset({400, 404, 405, 406})
 _METHOD_NOT_ALLOWED = 405
@@ -102,9 +97,9 @@ class Upstream:
             def check(body: bytes) -> Manifest:
                 if named is not None and not Digest.parse(named).matches(body):
                     raise CorruptError(f"{self._name} served a {request.what} that lacks the digest it is sent with")
-                return Manifest.parse(reference.digest or Digest.of(body), _media_type(response), body)
+                return Manifest.parse(reference.digest or Digest.of(body), media_type(response), body)
 
-            return await _off_the_loop(check, body)
+            return await off_the_loop(check, body)
 
     async def resolve(self, reference: Reference) -> Digest | None:
         """Return what a HEAD says is the tag's digest now, None where it does not say: ask with `manifest` then.
@@ -115,7 +110,7 @@ class Upstream:
         with self._observed("resolve"):
             request = self._manifest_request("HEAD", reference, frozenset({OK, _METHOD_NOT_ALLOWED}))
             response, _ = await self._fetch(request, 0)
-            if response.status != OK or _media_type(response) not in INDEX_TYPES | MANIFEST_TYPES:
+            if response.status != OK or media_type(response) not in INDEX_TYPES | MANIFEST_TYPES:
                 return None
             try:
                 return Digest.parse(response.headers.get(_DIGEST_HEADER, ""))
@@ -128,7 +123,7 @@ class Upstream:
             if descriptor.size > limit:
                 raise CorruptError(f"blob {descriptor.digest} has {descriptor.size} bytes, more than {limit}")
             _, body = await self._fetch(self._blob_request("GET", repository, descriptor.digest), descriptor.size)
-            return await _off_the_loop(descriptor.check, body)
+            return await off_the_loop(descriptor.check, body)
 
     async def head_blob(self, repository: Repository, digest: Digest) -> int:
         """Return the size of a blob in bytes, as the upstream says it."""
@@ -153,13 +148,16 @@ class Upstream:
         async with response:
             yield blob_stream(response, self._name)
 
-    async def referrers(self, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
+    async def referrers(self, repository: Repository, digest: Digest) -> Referrers:
         """Return what the referrers API lists, all pages, unfiltered; NotFoundError where there is no such API.
 
-        More than REFERRER_PAGES_MAX pages raise UnavailableError: part of a list is not the list.
+        What is over a limit of `listing`, or cannot be read, is cut off, and the answer says so.
         """
         with self._observed("referrers"):
-            return await self._within(self._limits.total, self._referrers(repository, digest))
+            path, what = repository.path, f"list of referrers of {repository.path}@{digest}"
+            url = self._url(repository, f"referrers/{digest}")
+            request = Request("GET", url, path, what, {hdrs.ACCEPT: OCI_INDEX}, _NO_REFERRERS_API | {OK})
+            return await all_referrers(self._short, request, self._name, self._limits.total)
 
     async def tags(
         self, repository: Repository, n: int | None = None, last: str | None = None
@@ -171,31 +169,10 @@ class Upstream:
             response, body = await self._fetch(
                 Request("GET", url, repository.path, f"list of tags of {repository.path}"), LISTING_BYTES_MAX
             )
-            tags = await _off_the_loop(read_tags, self._whole_listing(body))
+            tags = await off_the_loop(read_tags, self._whole_listing(body))
             following = next_page(response, self._name, self._origin)
             # A registry may page by a token of its own; `last` is what the specification lets every client say.
             return tags, (following.query.get("last") or tags[-1]) if following is not None and tags else None
-
-    async def _referrers(self, repository: Repository, digest: Digest) -> list[Descriptor]:
-        request = Request(
-            "GET",
-            self._url(repository, f"referrers/{digest}"),
-            repository.path,
-            f"list of referrers of {repository.path}@{digest}",
-            {hdrs.ACCEPT: OCI_INDEX},
-            _NO_REFERRERS_API | {OK},
-        )
-        found: list[Descriptor] = []
-        for _ in range(REFERRER_PAGES_MAX):
-            response, body = await self._short.fetch(request, LISTING_BYTES_MAX, self._limits.total)
-            if response.status != OK or _media_type(response) != OCI_INDEX:
-                raise NotFoundError(f"{self._name} has no referrers API")
-            found += await _off_the_loop(read_referrers, self._whole_listing(body))
-            following = next_page(response, self._name, self._origin)
-            if following is None:
-                return found
-            request = Request("GET", following, repository.path, request.what, request.headers)
-        raise UnavailableError(f"{self._name} has more than {REFERRER_PAGES_MAX} pages in the {request.what}")
 
     def _manifest_request(
         self, method: str, reference: Reference, accepted: frozenset[int] = frozenset({OK})
@@ -238,12 +215,3 @@ class Upstream:
 
     def _observed(self, operation: str) -> AbstractContextManager[None]:
         return self._observer.operation(self._name, operation, self._backoff.clock)
-
-
-async def _off_the_loop(read: Callable[[bytes], T], body: bytes) -> T:
-    return read(body) if len(body) <= INLINE_BYTES_MAX else await asyncio.to_thread(read, body)
-
-
-def _media_type(response: ClientResponse) -> str:
-    """Return the Content-Type without its parameters, in lower case (RFC 9110, section 8.3.1)."""
-    return response.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()

@@ -1,15 +1,83 @@
 """Pages of referrers and tags (distribution-spec 1.1, Listing Referrers, Listing Tags; RFC 8288 for `Link`)."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from aiohttp import ClientResponse
 from yarl import URL
 
+from proxy.formats.api import Referrers
 from proxy.oci.digest import Digest
-from proxy.oci.errors import MalformedError, UnavailableError
+from proxy.oci.errors import MalformedError, NotFoundError, OverLimitError, UnavailableError
 from proxy.oci.manifest import OCI_INDEX, Descriptor, Manifest
 from proxy.oci.reference import check_tag
 from proxy.oci.strict_json import loads_object
+from proxy.upstream.answers import media_type, off_the_loop
+from proxy.upstream.blobs import OK
+from proxy.upstream.transport import Request, Transport
+from proxy.verdict import Failure, Reason
+
+T = TypeVar("T")
+
+# One page of tags, or all pages of referrers together. Registries cut pages at 100 to 1000 entries, which is some
+# 300 KiB of descriptors.
+LISTING_BYTES_MAX = 4 * 1024 * 1024
+# 20 pages of 100 hold twice as many referrers as cosign takes layers (1000); a flood of them must not hold a pull.
+REFERRER_PAGES_MAX = 20
+
+
+async def all_referrers(transport: Transport, first: Request, server: str, seconds: float) -> Referrers:
+    """Read page after page until the list ends, or is cut by a limit or by a page that cannot be read.
+
+    NotFoundError where there is no first page. UnavailableError for an outage on the way, which a page is too that had
+    half of the seconds and did not come.
+    """
+    found: list[Descriptor] = []
+    cut = None
+    try:
+        async for page in _referrer_pages(transport, first, server, seconds):
+            found += page
+    except OverLimitError as err:
+        cut = Failure(Reason.OVER_LIMIT, f"{server}'s {first.what}: {err}")
+    except MalformedError as err:
+        cut = Failure(Reason.MALFORMED, f"{server}'s {first.what}: {err}")
+    return Referrers(tuple(found), cut)
+
+
+async def _referrer_pages(
+    transport: Transport, first: Request, server: str, seconds: float
+) -> AsyncIterator[Sequence[Descriptor]]:
+    request, left = first, LISTING_BYTES_MAX
+    deadline = asyncio.get_running_loop().time() + seconds
+    for _ in range(REFERRER_PAGES_MAX):
+        response, body = await _before(deadline, seconds, server, transport.fetch(request, left, seconds))
+        if response.status != OK or media_type(response) != OCI_INDEX:
+            if request is first:
+                raise NotFoundError(f"{server} has no referrers API")
+            raise MalformedError("a page that it names is not there")
+        left -= len(body)
+        if left < 0:
+            raise OverLimitError(f"longer than {LISTING_BYTES_MAX} bytes")
+        yield await off_the_loop(_read_referrers, body)
+        following = next_page(response, server, first.url.origin())
+        if following is None:
+            return
+        request = replace(first, url=following)
+    raise OverLimitError(f"more than {REFERRER_PAGES_MAX} pages")
+
+
+async def _before(deadline: float, seconds: float, server: str, answer: Awaitable[T]) -> T:
+    """Wait for a page. How long all of them take is up to those who push; how long one of them takes is not."""
+    begun = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await answer
+    except TimeoutError:
+        if deadline - begun < seconds / 2:
+            raise OverLimitError(f"not read within {seconds:g} s") from None
+        raise UnavailableError(f"{server} did not answer within {seconds:g} s") from None
 
 
 def next_page(response: ClientResponse, server: str, origin: URL) -> URL | None:
@@ -25,8 +93,7 @@ def next_page(response: ClientResponse, server: str, origin: URL) -> URL | None:
     return url
 
 
-def read_referrers(body: bytes) -> Sequence[Descriptor]:
-    """Read one page of the referrers API, which is an index; raises MalformedError."""
+def _read_referrers(body: bytes) -> Sequence[Descriptor]:
     return Manifest.parse(Digest.of(body), OCI_INDEX, body).children
 
 

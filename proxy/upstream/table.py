@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Self
 
+from proxy.formats.api import Referrers
 from proxy.oci.digest import Digest
 from proxy.oci.errors import UnknownUpstreamError
 from proxy.oci.manifest import Descriptor, Manifest
@@ -71,7 +72,7 @@ class Upstreams:
         """See `Upstream.open_blob`."""
         return self._at(repository).open_blob(repository, digest, range_header=range_header)
 
-    async def referrers(self, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
+    async def referrers(self, repository: Repository, digest: Digest) -> Referrers:
         """See `Upstream.referrers`."""
         return await self._at(repository).referrers(repository, digest)
 

@@ -3,10 +3,10 @@
 import asyncio
 import json
 import threading
-from collections.abc import Sequence
 
 import pytest
 
+from proxy.formats import api
 from proxy.front import listings
 from proxy.front.listings import Referrers
 from proxy.front.routes import Asked, Kind
@@ -14,6 +14,7 @@ from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, UnavailableError
 from proxy.oci.manifest import OCI_MANIFEST, Descriptor, Manifest
 from proxy.oci.reference import Reference, Repository
+from proxy.verdict import Failure, Reason
 
 APP = Repository.of("docker.io", "team/app")
 SUBJECT = Digest.of(b"image")
@@ -26,17 +27,18 @@ class Flooded:
     def __init__(self) -> None:
         self.asked = 0
         self.fault: Exception | None = None
+        self.cut: Failure | None = None
 
     async def manifest(self, reference: Reference) -> Manifest:
         raise NotFoundError(str(reference))
 
-    async def referrers(self, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
+    async def referrers(self, repository: Repository, digest: Digest) -> api.Referrers:
         assert (repository, digest) == (APP, SUBJECT)
         self.asked += 1
         await asyncio.sleep(0)
         if self.fault:
             raise self.fault
-        return FOUND
+        return api.Referrers(tuple(FOUND), self.cut)
 
 
 def ask(artifact_type: str | None = None) -> Asked:
@@ -76,3 +78,11 @@ async def test_all_hear_of_an_outage():
         upstreams.fault = NotFoundError("no such API")
         answer = await referrers.response(ask(), APP)
     assert json.loads(answer.body)["manifests"] == []
+
+
+async def test_part_of_a_list_is_not_served_as_the_list():
+    upstreams = Flooded()
+    upstreams.cut = Failure(Reason.OVER_LIMIT, "more than 20 pages")
+    async with asyncio.TaskGroup() as tasks:
+        with pytest.raises(UnavailableError, match="more than 20 pages"):
+            await Referrers(upstreams, tasks).response(ask(), APP)

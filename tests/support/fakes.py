@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from proxy.formats.api import Discovered, Source, UntrustedSignature
+from proxy.formats.api import Discovered, Referrers, Source, UntrustedSignature
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError
 from proxy.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
@@ -103,7 +103,7 @@ class FakeRegistry:
             raise NotFoundError(f"{digest} is not there")
         return len(self.blobs[digest])
 
-    async def referrers(self, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
+    async def referrers(self, repository: Repository, digest: Digest) -> Referrers:
         raise NotImplementedError
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from proxy.formats.api import Referrers
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError
 from proxy.oci.manifest import OCI_INDEX, Descriptor, Manifest
@@ -141,6 +142,7 @@ class SnapshotSource:
         self.registry = registry
         self.failures = failures or {}
         self.asked = []
+        self.cut = None
         self._referrers_api = referrers_api
 
     async def manifest(self, reference: Reference) -> Manifest:
@@ -160,16 +162,17 @@ class SnapshotSource:
         assert descriptor.size <= limit
         return descriptor.check(blobs[str(descriptor.digest)])
 
-    async def referrers(self, repository: Repository, digest: Digest) -> list[Descriptor]:
+    async def referrers(self, repository: Repository, digest: Digest) -> Referrers:
         """Compute what the referrers API lists, in the order of the snapshot."""
         there = self._repository(repository, "referrers")
         if not self._referrers_api:
             raise NotFoundError("no referrers API")
-        return [
+        found = (
             _descriptor(name, media_type, body)
             for name, (media_type, body) in there["manifests"].items()
             if b'"subject"' in body and _subject(body) == str(digest)
-        ]
+        )
+        return Referrers(tuple(found), self.cut)
 
     def _repository(self, repository, what):
         self.asked.append(what)

@@ -4,10 +4,15 @@ import asyncio
 import hashlib
 import socket
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
+from multidict import CIMultiDict
 from support.faulty import Reply, faulty
 from support.upstreams import REPOSITORY, MadeTime, upstream_at
+from yarl import URL
 
 from proxy.demo.images import image
 from proxy.oci.digest import Digest
@@ -20,9 +25,11 @@ from proxy.oci.errors import (
 )
 from proxy.oci.manifest import MANIFEST_BYTES_MAX, OCI_INDEX, OCI_MANIFEST, SCHEMA1_TYPES, Descriptor
 from proxy.oci.reference import Reference
-from proxy.upstream.client import ACCEPT, REFERRER_PAGES_MAX
+from proxy.upstream.client import ACCEPT
 from proxy.upstream.endpoint import Credentials, Limits
-from proxy.upstream.transport import REDIRECTS_MAX
+from proxy.upstream.listing import REFERRER_PAGES_MAX, all_referrers
+from proxy.upstream.transport import REDIRECTS_MAX, Request
+from proxy.verdict import Reason
 
 IMAGE = image("web")
 BODY = IMAGE.body
@@ -364,14 +371,9 @@ async def test_referrers_of_another_type_are_no_referrers(kind):
 
 
 BAD_REFERRERS = {
-    "a Link to itself": ({REFERRERS: page(link=REFERRERS)}, UnavailableError, f"more than {REFERRER_PAGES_MAX} pages"),
     "a Link elsewhere": ({REFERRERS: page(link="http://127.0.0.2:1/x")}, UnavailableError, "next page that is not its"),
     "a Link that is none": ({REFERRERS: page(link="http://127.0.0.1:99999/")}, UnavailableError, "next page"),
-    "a page gone": ({REFERRERS: page(link="/2")}, NotFoundError, "has no list of referrers"),
     "a page in pieces": ({REFERRERS: page(link="/2"), "/2": Reply(503)}, UnavailableError, "answered 503"),
-    "over the limit": ({REFERRERS: page(50_000)}, UnavailableError, "list longer than 4194304 bytes"),
-    "too many": ({REFERRERS: page(1001)}, MalformedError, "manifests has 1001 entries"),
-    "no JSON": ({REFERRERS: Reply(200, {"Content-Type": OCI_INDEX}, b"<html>")}, MalformedError, "not strict JSON"),
     "forbidden": ({REFERRERS: Reply(403)}, UpstreamDeniedError, "refuses us the list of referrers"),
 }
 
@@ -384,13 +386,69 @@ async def test_bad_referrers(case):
             await upstream.referrers(REPOSITORY, DIGEST)
 
 
+NO_JSON = Reply(200, {"Content-Type": OCI_INDEX}, b"<html>")
+# What comes after the first page, what the whole list is called for it, and how many descriptors were read.
+CUT_REFERRERS = {
+    "a Link to itself": ([page(link=REFERRERS)], Reason.OVER_LIMIT, f"more than {REFERRER_PAGES_MAX} pages", 20),
+    "a page gone": ([page(link="/2")], Reason.MALFORMED, "a page that it names is not there", 1),
+    "one page over the limit": ([page(50_000)], Reason.OVER_LIMIT, "longer than 4194304 bytes", 0),
+    "over the limit together": (
+        [replace(page(500, link=REFERRERS), body=page(500).body.ljust(1024 * 1024))],
+        Reason.OVER_LIMIT,
+        "longer than 4194304 bytes",
+        2000,
+    ),
+    "too many in a page": ([page(link=REFERRERS), page(1001)], Reason.OVER_LIMIT, "manifests has 1001 entries", 1),
+    "no JSON": ([NO_JSON], Reason.MALFORMED, "not strict JSON", 0),
+    "no JSON in the end": ([page(2, link=REFERRERS), NO_JSON], Reason.MALFORMED, "not strict JSON", 2),
+}
+
+
+@pytest.mark.parametrize("case", CUT_REFERRERS)
+async def test_what_whoever_pushes_can_do_to_a_list_is_no_outage(case):
+    replies, reason, text, count = CUT_REFERRERS[case]
+    async with faulty({REFERRERS: replies}) as (_, url), upstream_at(url) as upstream:
+        found = await upstream.referrers(REPOSITORY, DIGEST)
+    assert (found.cut.reason, len(found.descriptors)) == (reason, count)
+    assert text in found.cut.detail
+
+
+@pytest.mark.parametrize("cut", [True, False])
+async def test_a_long_list_is_cut_and_a_page_that_does_not_come_is_an_outage(cut, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+
+    class Slow:
+        """Answers each page when the clock says so; the last one never."""
+
+        waits: ClassVar = [60.0] if cut else [40.0]
+
+        async def fetch(self, request, limit, seconds):
+            nonlocal now
+            if not self.waits:
+                now = 100.0
+                await asyncio.Event().wait()
+            now += self.waits.pop()
+            reply = page(link="/2")
+            links = CIMultiDict(next={"url": URL("http://127.0.0.1/2")})
+            return SimpleNamespace(status=200, headers=reply.headers, links=links), reply.body
+
+    first = Request("GET", URL("http://127.0.0.1/1"), "team/app", "list")
+    if cut:
+        found = await all_referrers(Slow(), first, "it", 100.0)
+        assert (found.cut.reason, len(found.descriptors)) == (Reason.OVER_LIMIT, 1)
+    else:
+        with pytest.raises(UnavailableError, match="it did not answer within 100 s"):
+            await all_referrers(Slow(), first, "it", 100.0)
+
+
 @pytest.mark.parametrize("pages", [1, 2, REFERRER_PAGES_MAX])
 async def test_good_referrers(pages):
     answers = {f"/{n}": page(n, f"/{n + 1}" if n < pages else None) for n in range(2, pages + 1)}
     answers[REFERRERS] = page(1, "/2" if pages > 1 else None, **{"Content-Type": OCI_INDEX + ";x=y"})
     async with faulty(answers) as (server, url), upstream_at(url) as upstream:
         found = await upstream.referrers(REPOSITORY, DIGEST)
-    assert len(found) == sum(range(1, pages + 1))
+    assert (len(found.descriptors), found.cut) == (sum(range(1, pages + 1)), None)
     assert {seen.headers["accept"] for seen in server.seen} == {OCI_INDEX}
 
 

@@ -7,6 +7,7 @@ from support.upstreams import REPOSITORY, upstream_at
 
 from proxy.demo.images import descriptor, image, index
 from proxy.demo.registry import Registry, serve
+from proxy.formats.api import Referrers
 from proxy.oci.digest import Digest
 from proxy.oci.errors import CorruptError, NotFoundError
 from proxy.oci.manifest import OCI_MANIFEST, Descriptor
@@ -142,9 +143,9 @@ async def test_referrers_of_all_pages(page_size):
     ]
     async with serve(registry) as url, upstream_at(url) as upstream:
         found = await upstream.referrers(REPOSITORY, IMAGE.digest)
-        assert await upstream.referrers(REPOSITORY, MISSING) == []
-    assert [entry.digest for entry in found] == added
-    assert found[0].artifact_type == "application/vnd.example"
+        assert await upstream.referrers(REPOSITORY, MISSING) == Referrers()
+    assert [entry.digest for entry in found.descriptors] == added
+    assert found.descriptors[0].artifact_type == "application/vnd.example"
 
 
 async def test_no_referrers_api():
@@ -164,11 +165,11 @@ async def test_tags_page_by_page():
 
 
 async def test_large_content_is_read_beside_the_event_loop(monkeypatch):
-    monkeypatch.setattr("proxy.upstream.client.INLINE_BYTES_MAX", 0)
+    monkeypatch.setattr("proxy.upstream.answers.INLINE_BYTES_MAX", 0)
     async with serve(registry_with()) as url, upstream_at(url) as upstream:
         assert (await upstream.manifest(by_tag())).digest == IMAGE.digest
         assert await upstream.blob(REPOSITORY, described(BLOB), len(BLOB)) == BLOB
         assert await upstream.tags(REPOSITORY) == (["v1"], None)
-        assert await upstream.referrers(REPOSITORY, IMAGE.digest) == []
+        assert await upstream.referrers(REPOSITORY, IMAGE.digest) == Referrers()
         with pytest.raises(CorruptError):
             await upstream.blob(REPOSITORY, described(BLOB, len(BLOB) + 1), 10_000)

@@ -5,7 +5,7 @@ from support.upstreams import MadeTime
 
 from proxy.demo.images import image
 from proxy.demo.registry import Registry, serve
-from proxy.formats.api import Source
+from proxy.formats.api import Referrers, Source
 from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, UnknownUpstreamError
 from proxy.oci.manifest import Descriptor
@@ -53,7 +53,7 @@ async def test_each_registry_is_asked_for_its_own():
                 assert found["manifest"].digest == found["resolve"] == made.digest
                 assert found["blob"] == found["open_blob"] == made.blobs[0]
                 assert found["head_blob"] == len(found["blob"])
-                assert (found["referrers"], found["tags"]) == ([], (["v1"], None))
+                assert (found["referrers"], found["tags"]) == (Referrers(), (["v1"], None))
     assert len(registries["a.test"].requests) == len(registries["b.test"].requests) == 7
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
-from proxy.formats.api import Source
+from proxy.formats.api import Referrers, Source
 from proxy.oci.digest import Digest
 from proxy.oci.errors import CorruptError, MalformedError, NotFoundError, OverLimitError, RegistryError
 from proxy.oci.manifest import Descriptor, Manifest
@@ -52,9 +52,12 @@ class Fetcher:
         return await self._attempt(tag, lambda: self._source.manifest(reference))
 
     async def referrers(self, image: Digest) -> Sequence[Descriptor]:
-        """Ask the referrers API; a registry that has none is no problem."""
+        """Ask the referrers API; a registry that has none is no problem, a list that was cut is a rejection."""
         where = f"referrers of {image}"
-        return await self._attempt(where, lambda: self._source.referrers(self._repository, image)) or ()
+        listed = await self._attempt(where, lambda: self._source.referrers(self._repository, image)) or Referrers()
+        if listed.cut is not None:
+            self.reject(listed.cut.reason, listed.cut.detail, where)
+        return listed.descriptors
 
     async def manifests(self, descriptors: Iterable[Descriptor]) -> list[Manifest]:
         """Fetch listed manifests, at most TOTAL_BYTES_MAX together."""

@@ -44,7 +44,7 @@ from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, UnavailableError, UpstreamDeniedError
 from proxy.oci.manifest import OCI_MANIFEST, Descriptor
 from proxy.oci.reference import Repository
-from proxy.verdict import Reason
+from proxy.verdict import Failure, Reason
 
 CLASSIC = classic_signature(KEY, IMAGE)
 GENUINE = bundle_signature(KEY, IMAGE)
@@ -110,6 +110,14 @@ async def test_another_repository():
     assert (await discover(source)).signatures == ()
     found = await discover(source, CosignDiscovery(elsewhere))
     assert len(found.signatures) == 2
+
+
+async def test_a_list_that_was_cut_is_a_rejection_and_what_was_read_counts():
+    source = source_of(GENUINE, referrers_api=True)
+    source.cut = Failure(Reason.OVER_LIMIT, "more than 20 pages")
+    evidence, rejections, unreached = await judge(source)
+    assert (len(evidence), unreached) == (1, ())
+    assert [(one.reason, one.detail) for one in rejections] == [(Reason.OVER_LIMIT, "more than 20 pages")]
 
 
 async def test_only_sha256_is_signed():
