@@ -1,11 +1,14 @@
 """Entries of a Rekor log, and whether one is about this signature, this verifier and this content."""
 
+import hashlib
 from dataclasses import dataclass, field
 
 from proxy.crypto.keys import PublicKey
 from proxy.crypto.tlog import InclusionProof
 from proxy.formats.cosign.dsse import Envelope
+from proxy.formats.cosign.entry_body import EntryBody, Verifier
 from proxy.oci.digest import Digest
+from proxy.verdict import Failure, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +41,48 @@ class Signed:
     signature: bytes = field(repr=False)
     verifier: bytes | PublicKey = field(repr=False)
     content: bytes | Digest | Envelope = field(repr=False)
+
+
+def check_binding(entry: LogEntry, signed: Signed) -> Failure | None:
+    """Check that the entry is about this signature, this verifier and this content; None if it is (CVE-2022-36056).
+
+    That the entry is in a log is not checked here. Raises MalformedError for a body that is not of its kind's form.
+    """
+    # 1. The body is of a kind that is known, and which the bundle declares.
+    body = EntryBody.parse(entry.body)
+    if isinstance(body, Failure):
+        return body
+    if entry.kind is not None and (entry.kind, entry.version) != (body.kind, body.version):
+        return _not_proven(f"the log entry is declared as {entry.kind!a:.40}, and is of another kind or version")
+    # 2. It is about this signature.
+    if body.signature != signed.signature:
+        return _not_proven("the log entry is about another signature")
+    # 3. Made by this very certificate, or by this key without a certificate.
+    if not _is(body.verifier, signed.verifier):
+        return _not_proven("the log entry is about another signer's certificate or key")
+    # 4. Over this content.
+    return _check_content(body, signed.content)
+
+
+def _not_proven(detail: str) -> Failure:
+    return Failure(Reason.LOG_NOT_PROVEN, detail)
+
+
+def _is(logged: Verifier, verifier: bytes | PublicKey) -> bool:
+    if isinstance(verifier, bytes):
+        return logged.is_certificate and logged.der == verifier
+    return not logged.is_certificate and hashlib.sha256(logged.der).hexdigest() == verifier.fingerprint
+
+
+def _check_content(body: EntryBody, content: bytes | Digest | Envelope) -> Failure | None:
+    if isinstance(content, Envelope) is not body.is_of_envelope and body.is_of_envelope is not None:
+        return _not_proven("the log entry is about an envelope, or what is signed is one, but not both")
+    if isinstance(content, Envelope):
+        if body.payload_type not in {None, content.payload_type}:
+            return _not_proven("the log entry is about a payload of another type")
+        content = content.payload if body.is_of_envelope else content.signed
+    if isinstance(content, Digest):
+        same = (content.algorithm, content.hex) == (body.algorithm, body.digest)
+    else:
+        same = hashlib.new(body.algorithm, content).hexdigest() == body.digest
+    return None if same else _not_proven("the log entry is about other content")
