@@ -22,11 +22,9 @@ _ALGORITHMS = {
     "SHA2_384": "sha384",
     "SHA2_512": "sha512",
 }
-# RFC 7468 in the one form that Rekor, which reads and writes each key anew, stores: no headers, one block.
+# RFC 7468 as Rekor stores it, which reads and writes each key anew: one block, no headers, nothing around it.
 _PEM = re.compile(
-    rb"-----BEGIN (?P<label>CERTIFICATE|PUBLIC KEY)-----\n"
-    rb"(?P<base64>(?:[A-Za-z0-9+/=]{1,64}\n)+)"
-    rb"-----END (?P=label)-----\n?"
+    rb"-----BEGIN (?P<label>CERTIFICATE|PUBLIC KEY)-----\n(?P<base64>[A-Za-z0-9+/=\n]+)\n-----END (?P=label)-----\n?"
 )
 
 
