@@ -45,7 +45,7 @@ class CosignDiscovery:
     signature_repository: Repository | None = None
 
     async def __call__(self, subject: Subject, source: Source) -> Discovered:
-        """Look in all three places. Candidates from the `.sig` tag come first, then likely referrers, then others."""
+        """Look in all three places. The `.sig` tag's candidates and the referrers' take turns, likely ones first."""
         if subject.digest.algorithm != "sha256":
             unsupported = Rejection(Reason.UNSUPPORTED, f"cosign signs no {subject.digest.algorithm} digests")
             return Discovered(rejections=(unsupported,))
@@ -72,15 +72,16 @@ async def _candidates(fetcher: Fetcher, image: Digest) -> Sequence[_Candidate]:
     tagged, listed, fallback = await asyncio.gather(
         fetcher.tagged(f"{tag}.sig"), fetcher.referrers(image), fetcher.tagged(tag)
     )
-    found: list[_Candidate] = []
+    classic: Sequence[_Candidate] = ()
     if tagged is not None and _is_of_kind(fetcher, tagged, f"{tag}.sig", index=False):
-        found += _layers(fetcher, tagged, f"{tag}.sig", every=True)
+        classic = _layers(fetcher, tagged, f"{tag}.sig", every=True)
     descriptors = list(listed)
     if fallback is not None and _is_of_kind(fetcher, fallback, tag, index=True):
         descriptors += fallback.children
-    for manifest in await fetcher.manifests(_chosen_referrers(fetcher, descriptors, tag)):
-        found += _referring_layers(fetcher, manifest, image)
-    return _at_most(CANDIDATES_MAX, "candidates", found, fetcher, tag)
+    manifests = await fetcher.manifests(_chosen_referrers(fetcher, descriptors, tag))
+    referring = _in_turn([_referring_layers(fetcher, manifest, image) for manifest in manifests])
+    # Half of all are the tag's, which holds no more (LAYERS_MAX): however many referrers there are, it is read whole.
+    return _at_most(CANDIDATES_MAX, "candidates", _in_turn([classic, referring]), fetcher, tag)
 
 
 def _is_of_kind(fetcher: Fetcher, manifest: Manifest, tag: str, *, index: bool) -> bool:
@@ -119,6 +120,12 @@ def _layers(fetcher: Fetcher, manifest: Manifest, location: str, *, every: bool)
         elif every or layer.media_type.startswith(_RELATED_PREFIXES):
             fetcher.reject(Reason.NOT_A_SIGNATURE, f"is of type {layer.media_type!a:.80}", place)
     return _at_most(LAYERS_MAX, "signatures", _from_both_ends(found), fetcher, location)
+
+
+def _in_turn(groups: Sequence[Sequence[_T]]) -> list[_T]:
+    """Order the first of each group, then the second of each, ...: a crowd in one does not push out the others."""
+    longest = max(map(len, groups), default=0)
+    return [group[turn] for turn in range(longest) for group in groups if turn < len(group)]
 
 
 def _from_both_ends(items: Sequence[_T]) -> list[_T]:

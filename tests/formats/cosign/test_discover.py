@@ -160,6 +160,18 @@ async def test_candidates_of_one_image():
     assert reasons(found) == {Reason.OVER_LIMIT}
 
 
+async def test_crowded_manifests_do_not_push_out_others():
+    """Each manifest gives its first candidate, then each its second; the tag's are one half of them."""
+    crowds = [artifact(replace(IMAGE, size=n), "", [JUNK] * LAYERS_MAX, None) for n in range(4)]
+    classic = classic_layer(PAYLOAD, encoded(KEY.sign(PAYLOAD)))
+    signatures = tagged(*[JUNK] * 30, classic, *[JUNK] * 30)
+    found = await discover(source_of(*crowds, GENUINE, signatures))
+    locations = [one.location for one in found.signatures]
+    assert str(GENUINE.digest) in locations[:20]
+    assert f"{TAG}.sig layer 31" in locations
+    assert len(locations) == CANDIDATES_MAX
+
+
 class Counting(SnapshotSource):
     """Counts how many manifests are asked for at the same time."""
 
