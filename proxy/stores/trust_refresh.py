@@ -1,0 +1,247 @@
+"""Trust roots are kept fresh through TUF (theupdateframework.github.io/specification, 5), beside the requests.
+
+python-tuf's client decides what is genuine, newer and not expired. It runs in a thread and asks the event loop for each
+file, so that every request has a time limit that holds, and ends when its task does.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from datetime import datetime
+from typing import BinaryIO, NoReturn, Protocol
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, hdrs
+from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError, RepositoryError
+from tuf.ngclient.config import UpdaterConfig
+from tuf.ngclient.fetcher import FetcherInterface
+from tuf.ngclient.updater import Updater
+
+from proxy.formats.cosign.trust_root import TRUST_ROOT_BYTES_MAX, TrustRoot
+from proxy.oci.errors import CorruptError, MalformedError, RegistryError, UnavailableError
+from proxy.stores.trust import DOCUMENT, TrustStore, TufRepository
+
+# Below what a Pod has for ending; a refresh is five files of some kilobytes.
+REFRESH_SECONDS_MAX = 60.0
+_FILE_SECONDS_MAX = 20.0
+_LOCK_SECONDS = 0.2
+# The largest file of the public-good repository is its root with 6 kB, so these are generous.
+_METADATA_BYTES_MAX = 256 * 1024
+_TIMESTAMP_BYTES_MAX = 16 * 1024
+# Sigstore's policy-controller asks as often (--trustroot-resync-period), and both repositories sign a timestamp that
+# lives for 7 days (x-tuf-on-ci-expiry-period).
+INTERVAL_SECONDS = 24 * 3600.0
+RETRY_SECONDS, RETRY_SECONDS_MAX = 60.0, 3600.0
+# So that a fleet does not ask all at once.
+JITTER = 0.1
+_DETAIL_MAX = 300
+_spread = random.SystemRandom().random
+_OK, _REDIRECTS = 200, range(300, 400)
+
+
+class Observer(Protocol):
+    """Who is told of trust roots."""
+
+    def trust_root_confirmed(self, root: str, at: datetime) -> None:
+        """Take note that a trust root was found to be the newest."""
+        ...
+
+    def trust_root_refresh(self, root: str, outcome: str, detail: str) -> None:
+        """Take note of how a refresh ended: changed, unchanged, unavailable, corrupt or malformed.
+
+        `detail` is one line: why it failed, or what of a changed root is not used; or empty.
+        """
+        ...
+
+
+async def keep_fresh(  # noqa: PLR0913 (everything but the first two is what the tests replace)
+    repository: TufRepository,
+    store: TrustStore,
+    known: str | None,
+    *,
+    changed: Callable[[str, TrustRoot], None],
+    observer: Observer,
+    clock: Callable[[], datetime],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    spread: Callable[[], float] = _spread,
+) -> NoReturn:
+    """Refresh a trust root now and then, until cancelled.
+
+    `known` is the fingerprint of the one in use, None without one. `changed` is told, on the event loop, of each that
+    takes its place; a refresh that fails takes nothing away. `spread` gives numbers from 0 to 1.
+    """
+    failures = 0
+    while True:
+        try:
+            root = await refresh(repository, store, clock)
+        except RegistryError as err:
+            failures += 1
+            observer.trust_root_refresh(repository.name, _outcome(err), str(err))
+        else:
+            failures = 0
+            same, known = root.fingerprint == known, root.fingerprint
+            if not same:
+                changed(repository.name, root)
+            observer.trust_root_confirmed(repository.name, clock())
+            observer.trust_root_refresh(repository.name, "unchanged" if same else "changed", "; ".join(root.ignored))
+        await sleep(_pause(failures) * (1 - JITTER + 2 * JITTER * spread()))
+
+
+def _pause(failures: int) -> float:
+    if failures == 0:
+        return INTERVAL_SECONDS
+    # The exponent is bounded, for a number of years without network has no float.
+    return min(RETRY_SECONDS * 2.0 ** min(failures - 1, 10), RETRY_SECONDS_MAX)
+
+
+def _outcome(error: RegistryError) -> str:
+    match error:
+        case CorruptError():
+            return "corrupt"
+        case MalformedError():
+            return "malformed"
+        case _:
+            return "unavailable"
+
+
+async def refresh(
+    repository: TufRepository,
+    store: TrustStore,
+    clock: Callable[[], datetime],
+    seconds: float = REFRESH_SECONDS_MAX,
+) -> TrustRoot:
+    """Ask the repository for its trust root, store and return it. What fails leaves the stored one as it was.
+
+    Raises UnavailableError where the repository cannot be asked or the state directory not be written, CorruptError for
+    what TUF refuses (signature, rollback, expiry, length), MalformedError for a trust root that cannot be read.
+    """
+    where = f"the trust root {repository.name} from {repository.url}"
+    try:
+        async with asyncio.timeout(seconds), _session() as session:
+            lock = await _lock(store, repository.name)
+            fetcher = _Fetcher(session)
+            try:
+                return await asyncio.to_thread(_update, repository, store, fetcher, lock, clock)
+            finally:
+                fetcher.stop()
+    except TimeoutError:
+        raise UnavailableError(f"{where}: no end within {seconds:g} s") from None
+    except DownloadLengthMismatchError as err:
+        raise CorruptError(f"{where}: {_line(err)}") from err
+    except (DownloadError, OSError) as err:
+        raise UnavailableError(f"{where}: {_line(err)}") from err
+    except MalformedError as err:
+        raise MalformedError(f"{where}: {err}") from err
+    except RegistryError:
+        raise
+    except RepositoryError as err:
+        raise CorruptError(f"{where}: {_line(err)}") from err
+    except Exception as err:
+        # Whatever a stranger's bytes do to the libraries, the proxy goes on.
+        raise CorruptError(f"{where}: {type(err).__name__}: {_line(err)}") from err
+
+
+def _session() -> ClientSession:
+    return ClientSession(
+        timeout=ClientTimeout(total=_FILE_SECONDS_MAX),
+        cookie_jar=DummyCookieJar(),
+        headers={hdrs.USER_AGENT: "sealgate", hdrs.ACCEPT_ENCODING: "identity"},
+        auto_decompress=False,
+    )
+
+
+async def _lock(store: TrustStore, name: str) -> BinaryIO:
+    while (lock := store.lock(name)) is None:  # noqa: ASYNC110 (another process sets no Event)
+        await asyncio.sleep(_LOCK_SECONDS)
+    return lock
+
+
+def _update(
+    repository: TufRepository,
+    store: TrustStore,
+    fetcher: FetcherInterface,
+    lock: BinaryIO,
+    clock: Callable[[], datetime],
+) -> TrustRoot:
+    with lock:
+        metadata = store.metadata(repository.name)
+        updater = Updater(
+            str(metadata), repository.url, fetcher=fetcher, config=_config(), bootstrap=repository.bootstrap
+        )
+        updater.refresh()
+        target = updater.get_targetinfo(DOCUMENT)
+        if target is None:
+            raise CorruptError(f"the trust root {repository.name}: {repository.url} does not publish {DOCUMENT}")
+        document = store.document(repository.name)
+        if document is None or not _fits(target.verify_length_and_hashes, document):
+            # The name of the file that it is written to on the way is ours, whatever the repository says.
+            path = metadata / "target"
+            updater.download_target(target, str(path), f"{repository.url}/targets")
+            document = path.read_bytes()
+        root = TrustRoot.parse(document)
+        store.keep(repository.name, document, clock())
+        return root
+
+
+def _config() -> UpdaterConfig:
+    return UpdaterConfig(
+        # The trust root stands in the top role, whose keys are those of people; who it delegates to is asked nothing.
+        max_delegations=0,
+        root_max_length=_METADATA_BYTES_MAX,
+        timestamp_max_length=_TIMESTAMP_BYTES_MAX,
+        snapshot_max_length=_METADATA_BYTES_MAX,
+        targets_max_length=_METADATA_BYTES_MAX,
+    )
+
+
+def _fits(verify: Callable[[bytes], None], document: bytes) -> bool:
+    try:
+        verify(document)
+    except RepositoryError:
+        return False
+    return True
+
+
+class _Fetcher(FetcherInterface):
+    """Fetches for a thread, on the event loop that it was made on. It follows no redirect: what is signed lies here."""
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+        self._loop = asyncio.get_running_loop()
+        self._stopped = False
+        self._running: Future[bytes] | None = None
+
+    def stop(self) -> None:
+        """End the request under way, and with it the thread that waits for it."""
+        self._stopped = True
+        if self._running is not None:
+            self._running.cancel()
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        self._running = asyncio.run_coroutine_threadsafe(self._get(url), self._loop)
+        return iter((self._running.result(),))
+
+    async def _get(self, url: str) -> bytes:
+        if self._stopped:
+            raise DownloadError("the refresh has ended")
+        try:
+            async with self._session.get(url, allow_redirects=False) as response:
+                if response.status in _REDIRECTS:
+                    raise DownloadError(f"{url} redirects, which is not followed")
+                if response.status != _OK:
+                    raise DownloadHTTPError(f"{url} answered {response.status}", response.status)
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > TRUST_ROOT_BYTES_MAX:
+                        raise DownloadLengthMismatchError(f"{url} is longer than {TRUST_ROOT_BYTES_MAX} bytes")
+                return bytes(body)
+        except TimeoutError:
+            raise DownloadError(f"{url}: no end within {_FILE_SECONDS_MAX:g} s") from None
+        except (ClientError, OSError) as err:
+            raise DownloadError(f"{url}: {err}") from err
+
+
+def _line(error: Exception) -> str:
+    """Make one printable line of a text that may quote a stranger."""
+    return ascii(str(error))[1:-1][:_DETAIL_MAX]
