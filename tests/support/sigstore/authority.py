@@ -98,7 +98,7 @@ class Authority:
         )
 
     @property
-    def chain(self):
+    def certificate_chain(self):
         """The certificates as a trust root lists them, the issuing one first."""
         return [self.intermediate, self.root]
 

@@ -47,7 +47,10 @@ class Shape(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """All parts of one signature. `certificate` is DER; without one the key itself is the verifier."""
+    """All parts of one signature. `certificate` is DER; without one the key itself is the verifier.
+
+    `hashing` is what log entries name the content by, unless the key's kind says it.
+    """
 
     shape: Shape
     payload: bytes
@@ -57,6 +60,7 @@ class Draft:
     key: SigningKey | None = None
     certificate: bytes | None = None
     signature: bytes = b""
+    hashing: str | None = None
     entries: tuple[Entry, ...] = ()
     timestamps: tuple[bytes, ...] = ()
 
@@ -87,7 +91,8 @@ class Draft:
         return write[kind or ("dsse" if self.shape.is_dsse else "hashedrekord")]()
 
     def _hashedrekord(self):
-        data = {"hash": {"algorithm": "sha256", "value": sha256(self.to_be_signed).hex()}}
+        algorithm = self.hashing or hash_of(self.key)
+        data = {"hash": {"algorithm": algorithm, "value": hashlib.new(algorithm, self.to_be_signed).hexdigest()}}
         signature = {"content": base64_of(self.signature), "publicKey": {"content": base64_of(self.verifier)}}
         return _entry("hashedrekord", "0.0.1", {"data": data, "signature": signature})
 
@@ -105,7 +110,7 @@ class Draft:
         return _entry("intoto", "0.0.2", {"content": {"envelope": envelope} | hashes})
 
     def _hashedrekord_v2(self):
-        algorithm = hash_of(self.key)
+        algorithm = self.hashing or hash_of(self.key)
         digest = hashlib.new(algorithm, self.to_be_signed).digest()
         raw = {"rawBytes": base64_of(self.certificate or spki_of(self.key))}
         verifier = {"keyDetails": details_of(self.key), "x509Certificate" if self.certificate else "publicKey": raw}

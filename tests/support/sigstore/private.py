@@ -18,7 +18,12 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Sigstore:
-    """The services, each replaceable."""
+    """The services, each replaceable.
+
+    All at once: `sigstore.sign(signature_of(image), Request(key=key, at=at), at)`. Step by step, with anything changed
+    between two steps: `signature_of`, then `signed` (or `certificate` and `Draft.signed_by`), `logged`, `stamped`, and
+    last `Draft.artifact` or `Draft.bundle`. A timestamp authority has `token(content, at)` and `certificate_chain`.
+    """
 
     authority: Authority
     certificate_log: CertificateLog
@@ -107,7 +112,7 @@ def _log(log, version):
 
 
 def _authority(authority, version):
-    certificates = [{"rawBytes": base64_of(one.public_bytes(Encoding.DER))} for one in authority.chain]
+    certificates = [{"rawBytes": base64_of(one.public_bytes(Encoding.DER))} for one in authority.certificate_chain]
     written = {
         "subject": {"organization": "private.test", "commonName": "private"},
         "uri": "https://authority.private.test",
