@@ -5,7 +5,7 @@ client cannot make a new series.
 """
 
 import platform
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from prometheus_client import (
     CollectorRegistry,
@@ -33,6 +33,7 @@ _METHODS = frozenset({"GET", "HEAD"})
 _FORMS = frozenset({"hold", "plain"})
 _OPERATIONS = frozenset({"manifest", "resolve", "blob", "head_blob", "referrers", "tags"})
 _OUTCOMES = frozenset({"ok", "not_found", "denied", "corrupt", "malformed", "unavailable", "cancelled"})
+_REFRESHES = frozenset({"changed", "unchanged", "unavailable", "corrupt", "malformed"})
 _CACHES = frozenset({"response", "verdict", "tag", "manifest", "grant"})
 # What a pull is refused for besides the reasons of the policy: `front/errors` names them.
 _REFUSALS = frozenset(Reason) | {
@@ -134,6 +135,12 @@ class Metrics:
         )
         self._cache = self._counter("cache_requests", "Questions to what is remembered", "cache", "result")
         self._store_faults = self._counter("store_faults", "Failures of the store on disk")
+        self._trust_root_age = self._gauge(
+            "trust_root_age_seconds", "Time since a trust root was last known to be the newest", "root"
+        )
+        self._trust_root_refreshes = self._counter(
+            "trust_root_refreshes", "Refreshes of trust roots, by how they ended", "root", "outcome"
+        )
 
     # The path of every request: what is looked up is kept.
 
@@ -219,6 +226,14 @@ class Metrics:
     def store_fault(self) -> None:
         """Count a failure of the store on disk."""
         self._store_faults.inc()
+
+    def trust_root_age(self, root: str, age: Callable[[], float]) -> None:
+        """Take note of how to learn a configured trust root's age in seconds, whenever the metrics are read."""
+        self._trust_root_age.labels(root).set_function(age)
+
+    def trust_root_refresh(self, root: str, outcome: str) -> None:
+        """Count a refresh of a configured trust root."""
+        self._trust_root_refreshes.labels(root, _one_of(_REFRESHES, outcome)).inc()
 
     def audit_lost(self) -> None:
         """Count an audit line that could not be written."""

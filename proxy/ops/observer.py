@@ -5,6 +5,7 @@ It fits the `Observer` protocols of those rooms by its shape, for it may import 
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from math import inf
 from typing import Protocol
 
 import structlog
@@ -13,6 +14,8 @@ from proxy.ops.audit import Audit
 from proxy.ops.metrics import Metrics, verdict_name
 from proxy.ops.status import RefusalSeen, Tally
 from proxy.policy.model import Decision
+
+_REFRESHED = frozenset({"changed", "unchanged"})
 
 
 class Request(Protocol):
@@ -119,3 +122,19 @@ class Observer:
         """Tell of a failure of the store on disk."""
         self._metrics.store_fault()
         self._log.error("store fault", fault=fault)
+
+    def trust_root_confirmed(self, root: str, at: datetime | None) -> None:
+        """Take note of when a trust root was last known to be the newest; None: there has been none yet."""
+
+        def age() -> float:
+            return inf if at is None else max(0.0, (self._clock() - at).total_seconds())
+
+        self._metrics.trust_root_age(root, age)
+
+    def trust_root_refresh(self, root: str, outcome: str, detail: str) -> None:
+        """Tell of a refresh; `detail` says why it failed, or what of a changed root is not used."""
+        self._metrics.trust_root_refresh(root, outcome)
+        if outcome in _REFRESHED:
+            self._log.info("trust root refreshed", root=root, outcome=outcome, not_used=detail)
+        else:
+            self._log.warning("trust root not refreshed", root=root, outcome=outcome, cause=detail)

@@ -83,7 +83,9 @@ async def keep_fresh(  # noqa: PLR0913 (everything but the first two is what the
             if not same:
                 changed(repository.name, root)
             observer.trust_root_confirmed(repository.name, clock())
-            observer.trust_root_refresh(repository.name, "unchanged" if same else "changed", "; ".join(root.ignored))
+            observer.trust_root_refresh(
+                repository.name, "unchanged" if same else "changed", "; ".join(root.ignored)[:_DETAIL_MAX]
+            )
         await sleep(_pause(failures) * (1 - JITTER + 2 * JITTER * spread()))
 
 

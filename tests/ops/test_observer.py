@@ -97,3 +97,24 @@ def test_what_concerns_metrics_only(told):
     told.it.answered("blobs", "GET", 200, 0.1)
     assert sample(told.metrics, "sealgate_requests_total", kind="blobs", method="GET", status="200") == 1
     assert sample(told.metrics, "sealgate_sent_bytes_total", kind="blobs") == 3
+
+
+@pytest.mark.parametrize(
+    ("at", "age"), [(NOW - timedelta(minutes=1), 60), (NOW + timedelta(minutes=1), 0), (None, float("inf"))]
+)
+def test_the_age_of_a_trust_root(told, at, age):
+    told.it.trust_root_confirmed("private", NOW - timedelta(days=1))
+    told.it.trust_root_confirmed("private", at)
+    assert sample(told.metrics, "sealgate_trust_root_age_seconds", root="private") == age
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level", "event"),
+    [("changed", "info", "trust root refreshed"), ("unavailable", "warning", "trust root not refreshed")],
+)
+def test_a_refresh_of_a_trust_root(told, outcome, level, event):
+    with capture_logs() as logged:
+        told.it.trust_root_refresh("private", outcome, "why")
+    assert sample(told.metrics, "sealgate_trust_root_refreshes_total", root="private", outcome=outcome) == 1
+    assert [(it["log_level"], it["event"]) for it in logged] == [(level, event)]
+    assert "why" in logged[0].values()

@@ -48,4 +48,6 @@ def exercise(metrics):
     metrics.event_loop_lag(0.001)
     metrics.store_fault()
     metrics.audit_lost()
+    metrics.trust_root_age("public-good", lambda: 60.0)
+    metrics.trust_root_refresh("public-good", "unchanged")
     return metrics
