@@ -9,6 +9,7 @@ from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from support.sigstore.encoding import public_key_of, sha256, spki_of
@@ -99,8 +100,8 @@ class Authority:
 
     @property
     def certificate_chain(self):
-        """The certificates as a trust root lists them, the issuing one first."""
-        return [self.intermediate, self.root]
+        """The certificates in DER as a trust root lists them, the issuing one first."""
+        return [one.public_bytes(Encoding.DER) for one in (self.intermediate, self.root)]
 
     @property
     def key_hash(self):

@@ -112,7 +112,7 @@ def _log(log, version):
 
 
 def _authority(authority, version):
-    certificates = [{"rawBytes": base64_of(one.public_bytes(Encoding.DER))} for one in authority.certificate_chain]
+    certificates = [{"rawBytes": base64_of(one)} for one in authority.certificate_chain]
     written = {
         "subject": {"organization": "private.test", "commonName": "private"},
         "uri": "https://authority.private.test",
