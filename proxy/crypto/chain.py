@@ -69,6 +69,17 @@ _SIGNATURES = frozenset(
 # The name of RSASSA-PSS says nothing of its hash; Ed25519 has none to choose.
 _HASHES = (SHA256, SHA384, SHA512, type(None))
 
+# All that the library raises while it reads, and what it warns of, where warnings are errors.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    InvalidVersion,
+    DuplicateExtension,
+    UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
+    UserWarning,
+)
+
 _Extension = TypeVar("_Extension", bound=ExtensionType)
 
 
@@ -91,8 +102,14 @@ def parse_certificate(der: bytes, what: str) -> Certificate:
             certificate.not_valid_before_utc,
             certificate.not_valid_after_utc,
         )
-    except (ValueError, InvalidVersion, DuplicateExtension, UnsupportedGeneralNameType, UnsupportedAlgorithm):
+    except _UNREADABLE:
         raise MalformedError(f"{what} is not a readable X.509 certificate in DER, or of a kind not known") from None
+    # RFC 5280, 4.1.2.2: a serial number is positive.
+    # The library does not look at how many bits of the signature, which ends the certificate, are said to be unused.
+    if certificate.serial_number <= 0 or not der.endswith(b"\x00" + certificate.signature):
+        raise MalformedError(
+            f"{what} is not a readable X.509 certificate in DER: its serial number or signature is off"
+        )
     return certificate
 
 

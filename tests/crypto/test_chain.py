@@ -365,6 +365,11 @@ def test_a_certificate_is_read(certificate):
     assert parse_certificate(der(certificate), "it") == certificate
 
 
+# An ECDSA signature that ends in a zero bit, so that the count of unused bits may lie.
+EVEN = next(raw for raw in (der(make_leaf("issuing")) for _ in range(200)) if raw[-1] % 2 == 0)
+SIGNATURE = x509.load_der_x509_certificate(EVEN).signature
+
+
 TWICE = der(make_leaf("issuing", extensions=[unknown("1.2.3.4"), unknown("1.2.3.5")])).replace(
     b"\x2a\x03\x05", b"\x2a\x03\x04"
 )
@@ -384,9 +389,15 @@ TWICE = der(make_leaf("issuing", extensions=[unknown("1.2.3.4"), unknown("1.2.3.
         der(LEAF).replace(b"\x81\x13someone@example.com", b"\x83\x13someone@example.com"),
         der(LEAF).replace(b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07", b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x70"),
         der(LEAF).replace(b"\x2a\x86\x48\xce\x3d\x04\x03\x02", b"\x2a\x86\x48\xce\x3d\x04\x03\x70"),
+        EVEN.replace(b"\x00" + SIGNATURE, b"\x01" + SIGNATURE),
+        # A negative serial number.
+        der(LEAF).replace(b"\x02\x09\x00", b"\x02\x09\x80"),
+        # The name of the issuer as a bit string.
+        der(LEAF).replace(b"\x55\x04\x03\x0c\x07", b"\x55\x04\x03\x03\x07"),
     ],
 )
 def test_what_is_no_certificate(raw):
+    assert raw != der(LEAF)
     with pytest.raises(MalformedError, match=r"^the thing is not a readable X\.509 certificate"):
         parse_certificate(raw, "the thing")
 
