@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.formats.api import Discovered, Discovery, Requirement, Source, UntrustedSignature
+from proxy.gate.timed import TimedSource
 from proxy.policy.evaluate import Lifetimes, evaluate
 from proxy.policy.model import Rule
 from proxy.verdict import Finding, Rejection, Subject, Verdict
@@ -33,8 +34,8 @@ class Examination:
 class Judge:
     """Turns a subject and its rule into a verdict.
 
-    `seconds` bounds one whole discovery; what is not found by then counts as not reached. `at_once` bounds how many
-    images are judged at the same time, for each may hold signatures of some megabytes in memory.
+    `seconds` bounds one whole discovery; `TimedSource` says what becomes of what is not found by then. `at_once` bounds
+    how many images are judged at the same time, for each may hold signatures of some megabytes in memory.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Judge:
     async def _discover_one(self, discovery: Discovery, subject: Subject) -> Discovered:
         try:
             async with asyncio.timeout(self._seconds):
-                return await discovery(subject, self._source)
+                return await discovery(subject, TimedSource(self._source, self._seconds))
         except TimeoutError:
             return Discovered(unreached=(f"looking for signatures took longer than {self._seconds:g} s",))
 

@@ -157,7 +157,8 @@ class Upstream:
             path, what = repository.path, f"list of referrers of {repository.path}@{digest}"
             url = self._url(repository, f"referrers/{digest}")
             request = Request("GET", url, path, what, {hdrs.ACCEPT: OCI_INDEX}, _NO_REFERRERS_API | {OK})
-            return await all_referrers(self._short, request, self._name, self._limits.total)
+            seconds = self._limits.total
+            return await self._within(seconds, all_referrers(self._short, request, self._name, seconds))
 
     async def tags(
         self, repository: Repository, n: int | None = None, last: str | None = None
