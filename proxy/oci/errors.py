@@ -43,3 +43,7 @@ class UnavailableError(RegistryError):
         super().__init__(message)
         self.retry_after = retry_after
         self.rate_limited = rate_limited
+
+
+class UnservableError(UnavailableError):
+    """The upstream answered that it does not serve this to anyone (400, 412, 451, ...): it is there, and well."""

@@ -19,7 +19,7 @@ from aiohttp import (
     hdrs,
 )
 
-from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError, UpstreamDeniedError
+from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError, UnservableError, UpstreamDeniedError
 
 T = TypeVar("T")
 
@@ -28,6 +28,7 @@ T = TypeVar("T")
 INLINE_BYTES_MAX = 64 * 1024
 # Not implemented and HTTP version not supported: asking again changes nothing.
 _FINAL_SERVER_ERRORS = frozenset({501, 505})
+_CLIENT_ERRORS = range(400, 500)
 _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS = 408, 429
 _DELAY = re.compile(r"[0-9]{1,9}", re.ASCII)
 
@@ -66,7 +67,7 @@ def status_error(server: str, status: int, headers: Mapping[str, str], what: str
     message = f"{server} answered {status} when asked for the {what}"
     if status in {_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS} or (status >= 500 and status not in _FINAL_SERVER_ERRORS):  # noqa: PLR2004
         return TransientError(message, retry_after(headers), rate_limited=status == _TOO_MANY_REQUESTS)
-    return UnavailableError(message)
+    return UnservableError(message) if status in _CLIENT_ERRORS else UnavailableError(message)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 
-from proxy.oci.errors import NotFoundError, UnavailableError, UpstreamDeniedError
+from proxy.oci.errors import NotFoundError, UnavailableError, UnservableError, UpstreamDeniedError
 from proxy.upstream.answers import TransientError, check_identity, network_errors, retry_after, status_error
 
 KEY = SimpleNamespace(ssl=True, host="cdn.test", port=443, is_ssl=True)
@@ -45,14 +45,15 @@ def test_other_exceptions_are_bugs_and_pass():
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (400, UnavailableError),
+        (400, UnservableError),
         (401, UpstreamDeniedError),
         (403, UpstreamDeniedError),
         (404, NotFoundError),
         (408, TransientError),
         (410, NotFoundError),
         (429, TransientError),
-        (451, UnavailableError),
+        (412, UnservableError),
+        (451, UnservableError),
         (500, TransientError),
         (501, UnavailableError),
         (503, TransientError),

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from proxy.formats.api import Referrers, Source
 from proxy.oci.digest import Digest
-from proxy.oci.errors import CorruptError, MalformedError, NotFoundError, OverLimitError, RegistryError
+from proxy.oci.errors import CorruptError, MalformedError, NotFoundError, OverLimitError, RegistryError, UnservableError
 from proxy.oci.manifest import Descriptor, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.verdict import Reason, Rejection
@@ -115,5 +115,8 @@ class Fetcher:
         except MalformedError as err:
             self.reject(Reason.MALFORMED, str(err), where)
         except RegistryError as err:
-            self.unreached.append(f"{where}: {err}")
+            if listed and isinstance(err, UnservableError):
+                self.reject(Reason.UNSUPPORTED, str(err), where)
+            else:
+                self.unreached.append(f"{where}: {err}")
         return None

@@ -41,7 +41,7 @@ from proxy.formats.cosign.discover import (
 )
 from proxy.formats.cosign.fetch import BYTES_MAX, FETCHES_AT_ONCE, TOTAL_BYTES_MAX, Fetcher
 from proxy.oci.digest import Digest
-from proxy.oci.errors import NotFoundError, UnavailableError, UpstreamDeniedError
+from proxy.oci.errors import NotFoundError, UnavailableError, UnservableError, UpstreamDeniedError
 from proxy.oci.manifest import OCI_MANIFEST, Descriptor
 from proxy.oci.reference import Repository
 from proxy.verdict import Failure, Reason
@@ -101,6 +101,14 @@ async def test_what_is_listed_and_not_there_is_an_answer(what):
     found = await discover(source_of(GENUINE, failures={what: NotFoundError("no")}))
     assert (found.signatures, found.unreached) == ((), ())
     assert [(one.reason, one.signature) for one in found.rejections] == [(Reason.CORRUPT, what)]
+
+
+@pytest.mark.parametrize(("what", "listed"), [(str(GENUINE.digest), True), (f"{TAG}.sig", False), (TAG, False)])
+async def test_what_the_registry_will_not_be_asked_for_is_an_outage_only_where_nobody_listed_it(what, listed):
+    """A list can name what the registry has no answer for, say a digest by another algorithm."""
+    found = await discover(source_of(GENUINE, failures={what: UnservableError("answered 400")}))
+    assert bool(found.unreached) is not listed
+    assert [one.reason for one in found.rejections] == ([Reason.UNSUPPORTED] if listed else [])
 
 
 async def test_another_repository():
