@@ -24,7 +24,9 @@ _ALGORITHMS = {
 }
 # RFC 7468 as Rekor stores it, which reads and writes each key anew: one block, no headers, nothing around it.
 _PEM = re.compile(
-    rb"-----BEGIN (?P<label>CERTIFICATE|PUBLIC KEY)-----\n(?P<base64>[A-Za-z0-9+/=\n]+)\n-----END (?P=label)-----\n?"
+    rb"-----BEGIN (?P<label>CERTIFICATE|PUBLIC KEY)-----\n"
+    rb"(?P<base64>(?:[A-Za-z0-9+/=]+\n)+)"
+    rb"-----END (?P=label)-----\n?"
 )
 
 
