@@ -1,8 +1,11 @@
 """Transparency logs: what proves that an entry is in one, and what does not."""
 
 import base64
+import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 from support.sigstore.encoding import base64_of, sha256
 from support.sigstore.logs import Entry, Rekor, path, tree_hash
 
+from proxy.crypto.keys import PublicKey
 from proxy.crypto.tlog import (
     CHECKPOINT_BYTES_MAX,
     CHECKPOINT_SIGNATURES_MAX,
@@ -318,3 +322,65 @@ def test_the_log_of_an_entry():
     for unknown in (b"", V1.log_id[:3], V1.log_id[:5], V1.log_id + b"\0", WITNESS.log_id, WITNESS.log_id[:4]):
         assert log_of(logs, unknown) is None
     assert log_of([replace(logs[0], log_id=b"")], b"") is None
+
+
+CONFORMANCE = Path(__file__).parents[3] / "shared" / "vectors" / "sigstore-conformance"
+# Of the conformance suite's cases, those whose checkpoint, proof or promise is at fault; others fail elsewhere, if at
+# all. Some bundles are so broken that there is nothing to check here.
+AT_FAULT = {
+    "bundle-invalid-base64-signature_fail": "root hash",
+    "checkpoint-wrong-roothash_fail": "another tree",
+    "inclusion-proof-corrupted-hash_fail": "root hash",
+    "rekor2-checkpoint-missing-origin_fail": "not an origin",
+    "rekor2-checkpoint-missing-root-hash_fail": "not an origin",
+    "rekor2-checkpoint-missing-size_fail": "not an origin",
+    "set-invalid-signature_fail": "SET",
+}
+UNREADABLE = {"bundle-empty-certificate-chain_fail", "bundle-negative-log-index_fail", "bundle-unknown-version_fail"}
+
+
+def conformance():
+    """The suite's folders."""
+    if not CONFORMANCE.is_dir() and os.environ.get("CI"):
+        pytest.fail(f"{CONFORMANCE} is missing", pytrace=False)
+    return sorted(
+        path.parent for path in CONFORMANCE.glob("*/bundle.sigstore.json") if path.parent.name not in UNREADABLE
+    )
+
+
+def logs_of(folder):
+    """Read the logs of the folder's trust root, or of production's."""
+    own = folder / "trusted_root.json"
+    root = json.loads((own if own.exists() else CONFORMANCE / "production_trusted_root.json").read_bytes())
+    for log in root["tlogs"]:
+        key, ends = log["publicKey"], log["publicKey"]["validFor"]
+        window = Window(*(datetime.fromisoformat(ends[end]) if ends.get(end) else None for end in ("start", "end")))
+        public = PublicKey.parse_der(base64.b64decode(key["rawBytes"]))
+        origin = log["baseUrl"].partition("://")[2]
+        yield TransparencyLog(origin, base64.b64decode(log["logId"]["keyId"]), public, window)
+
+
+def failures(folder):
+    """Check proof and promise of each entry, and say what is wrong."""
+    bundle = json.loads((folder / "bundle.sigstore.json").read_bytes())
+    for entry in bundle["verificationMaterial"].get("tlogEntries", []):
+        log = log_of(logs_of(folder), base64.b64decode(entry["logId"]["keyId"]))
+        body, raw = base64.b64decode(entry["canonicalizedBody"]), entry["inclusionProof"]
+        numbers = int(raw["logIndex"]), int(raw["treeSize"])
+        hashes = tuple(map(base64.b64decode, raw.get("hashes", [])))
+        proof = InclusionProof(*numbers, base64.b64decode(raw["rootHash"]), hashes, raw["checkpoint"]["envelope"])
+        try:
+            yield check_inclusion(log, proof, body)
+        except MalformedError as err:
+            yield Failure(Reason.MALFORMED, str(err))
+        if made := entry.get("inclusionPromise"):
+            signed = base64.b64decode(made["signedEntryTimestamp"])
+            yield check_promise(log, signed, body, int(entry["integratedTime"]), int(entry["logIndex"]))
+
+
+@pytest.mark.skipif(not CONFORMANCE.is_dir(), reason="the vectors are not there")
+@pytest.mark.parametrize("folder", conformance(), ids=lambda folder: folder.name)
+def test_conformance(folder):
+    found = "; ".join(one.detail for one in failures(folder) if isinstance(one, Failure))
+    assert bool(found) is (folder.name in AT_FAULT)
+    assert AT_FAULT.get(folder.name, "") in found
