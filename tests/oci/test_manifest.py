@@ -149,3 +149,9 @@ def test_content_that_is_not_the_descriptors(content, size):
     assert Descriptor("a/b", A, 1).check(b"a") == b"a"
     with pytest.raises(CorruptError):
         descriptor.check(content)
+
+
+def test_the_longest_index_may_have_annotations():
+    entry = LAYER | {"mediaType": OCI_MANIFEST, "platform": {"architecture": "amd64", "os": "linux"}}
+    entry |= {"annotations": {f"org.example.annotation.{n}": "some words, and more" for n in range(6)}}
+    assert len(parse(INDEX | {"manifests": [entry] * DESCRIPTORS_MAX}, OCI_INDEX).children) == DESCRIPTORS_MAX

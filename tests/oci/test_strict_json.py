@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.refusals import read_or_refusal
 
-from proxy.oci.errors import MalformedError
-from proxy.oci.strict_json import DEPTH_MAX, loads, loads_object
+from proxy.oci.errors import MalformedError, OverLimitError
+from proxy.oci.strict_json import DEPTH_MAX, ESCAPES_MAX, TOKENS_MAX, loads, loads_object
 
 JSON = st.recursive(
     st.none()
@@ -54,7 +54,7 @@ def test_any_bytes_are_json_or_malformed(document):
         (b"1" * 5000, "digits"),
         (b"[" * 65 + b"]" * 65, "deeper than 64"),
         (b'{"a":' * 65 + b"1" + b"}" * 65, "deeper than 64"),
-        (b"[" * 100_000 + b"]" * 100_000, "deeper than 64"),
+        (b"[" * 10_000 + b"]" * 10_000, "deeper than 64"),
         (b'"a\nb"', "control character"),
         (b"{'a':1}", "property name"),
         (b'{"a":1,}', "is not strict JSON"),
@@ -70,6 +70,42 @@ def test_refused(document, says):
 )
 def test_at_the_limit(document):
     assert loads(document, "it") is not None
+
+
+# Each is a mebibyte or so that would hold the interpreter's lock for a tenth of a second (measured), thread or not.
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"[" + b"[]," * 350_000 + b"[]]",
+        b"[" + b'"",' * 350_000 + b'""]',
+        b"[" + (b"[" * 60 + b"]" * 60 + b",") * 9000 + b"1]",
+        b"{" + b",".join(b'"%x":1' % n for n in range(100_000)) + b"}",
+        b'"' + b"\\n" * 500_000 + b'"',
+        b"[" * 500_000,
+    ],
+    ids=["empty lists", "empty texts", "nested", "members", "escapes", "deep"],
+)
+def test_what_would_hold_up_everybody_else_is_not_read(document):
+    with pytest.raises(OverLimitError, match=r"it has \d+ "):
+        loads(document, "it")
+
+
+@pytest.mark.parametrize(
+    ("document", "limit", "is_read"),
+    [
+        (b"[" + b"1," * (TOKENS_MAX - 2) + b"1]", TOKENS_MAX, True),
+        (b"[" + b"1," * (TOKENS_MAX - 1) + b"1]", TOKENS_MAX, True),
+        (b"[" + b"1," * TOKENS_MAX + b"1]", TOKENS_MAX, False),
+        (b"[" + b"1," * TOKENS_MAX + b"1]", TOKENS_MAX + 1, True),
+        (b'"' + b"\\n" * ESCAPES_MAX + b'"', TOKENS_MAX, True),
+        (b'"' + b"\\n" * (ESCAPES_MAX + 1) + b'"', TOKENS_MAX, False),
+        (b'["' + b"a" * 4_000_000 + b'"]', TOKENS_MAX, True),
+    ],
+    ids=["below", "at", "over", "allowed", "escapes", "over escapes", "long"],
+)
+def test_how_much_is_read(document, limit, is_read):
+    value, _ = read_or_refusal(loads, document, "it", limit)
+    assert bool(value) is is_read
 
 
 @pytest.mark.parametrize("document", [b"[]", b"null", b'"{}"', b"1"])
