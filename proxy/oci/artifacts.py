@@ -21,14 +21,25 @@ SIGNATURE_LAYER_TYPES = frozenset(
 )
 # More than any image has signatures in one manifest; each is fetched to see what it is.
 ARTIFACT_LAYERS_MAX = 100
-# Larger than any signature; sigstore's attestations are the largest, and cosign's own users stay far below it.
-ARTIFACT_BLOB_BYTES_MAX = 16 * 1024 * 1024
+# To look at this much JSON holds up everybody else for 5 to 15 ms (measured, see strict_json). Signatures have 10 KiB or
+# so; an attestation that has an SBOM of 3 MiB in it still fits. What is larger is judged as an image is.
+ARTIFACT_BLOB_BYTES_MAX = 4 * 1024 * 1024
+# Of all layers of one manifest, for anyone who asks for it makes us fetch them. As for the signatures of one image
+# (formats.cosign.fetch).
+ARTIFACT_BYTES_MAX = 16 * 1024 * 1024
 
 
 def looks_like_signature_artifact(manifest: Manifest) -> bool:
-    """Say whether all layers are typed as signatures or attestations. An index never is. The types are only a claim."""
+    """Say whether all layers are typed as signatures or attestations, and small enough to be looked at.
+
+    An index never is. The types are only a claim.
+    """
     layers = manifest.layers
-    return 0 < len(layers) <= ARTIFACT_LAYERS_MAX and all(one.media_type in SIGNATURE_LAYER_TYPES for one in layers)
+    return (
+        0 < len(layers) <= ARTIFACT_LAYERS_MAX
+        and all(one.media_type in SIGNATURE_LAYER_TYPES and one.size <= ARTIFACT_BLOB_BYTES_MAX for one in layers)
+        and sum(one.size for one in layers) <= ARTIFACT_BYTES_MAX
+    )
 
 
 def is_signature_content(content: bytes) -> bool:

@@ -18,8 +18,8 @@ INTEGER_DIGITS_MAX = 19
 # Commas, and brackets that open: one for each value, about. Python's reader holds the interpreter's lock from one
 # callback to the next, and so the event loop, in whichever thread it runs. Measured for the worst shapes (nested and
 # empty lists, members, texts): 5 to 15 ms at this many, 0.3 s in a mebibyte and 1.8 s in four without a limit. An index
-# of 1000 descriptors with ten annotations each has 18,000. SBOMs have one in 20 to 45 bytes (pip's CycloneDX, SPDX's own
-# examples), so half a mebibyte of them is read.
+# of 1000 descriptors with ten annotations each has 18,000. SBOMs have one in 20 to 45 bytes (pip's in CycloneDX, SPDX's
+# own examples), so half a mebibyte of them is read.
 TOKENS_MAX = 25_000
 # Backslashes, which cost 20 ns each (measured: 4 ms at this many, 30 ms in 4 MiB without a limit). A text without them
 # costs 1.5 ms a MiB.

@@ -6,7 +6,13 @@ import tarfile
 
 import pytest
 
-from proxy.oci.artifacts import ARTIFACT_LAYERS_MAX, is_signature_content, looks_like_signature_artifact
+from proxy.oci.artifacts import (
+    ARTIFACT_BLOB_BYTES_MAX,
+    ARTIFACT_BYTES_MAX,
+    ARTIFACT_LAYERS_MAX,
+    is_signature_content,
+    looks_like_signature_artifact,
+)
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 
@@ -14,8 +20,8 @@ DSSE = "application/vnd.dsse.envelope.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
-def manifest(*types: str) -> Manifest:
-    entry = {"digest": str(Digest.of(b"{}")), "size": 2}
+def manifest(*types: str, size: int = 2) -> Manifest:
+    entry = {"digest": str(Digest.of(b"{}")), "size": size}
     layers = [entry | {"mediaType": one} for one in types]
     config = entry | {"mediaType": "application/vnd.oci.empty.v1+json"}
     body = json.dumps({"schemaVersion": 2, "config": config, "layers": layers}).encode()
@@ -36,9 +42,25 @@ def index() -> Manifest:
         (manifest(LAYER), False),
         (manifest(DSSE, LAYER), False),
         (manifest(*[DSSE] * (ARTIFACT_LAYERS_MAX + 1)), False),
+        (manifest(DSSE, size=ARTIFACT_BLOB_BYTES_MAX), True),
+        (manifest(DSSE, size=ARTIFACT_BLOB_BYTES_MAX + 1), False),
+        (manifest(*[DSSE] * 4, size=ARTIFACT_BYTES_MAX // 4), True),
+        (manifest(*[DSSE] * 5, size=ARTIFACT_BYTES_MAX // 4), False),
         (index(), False),
     ],
-    ids=["one", "two", "none", "layer", "both", "many", "index"],
+    ids=[
+        "one",
+        "two",
+        "none",
+        "layer",
+        "both",
+        "many",
+        "large",
+        "too large",
+        "large together",
+        "too large together",
+        "index",
+    ],
 )
 def test_types(one, looks):
     assert looks_like_signature_artifact(one) is looks
