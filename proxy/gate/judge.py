@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.formats.api import Discovered, Discovery, Requirement, Source, UntrustedSignature
+from proxy.gate.once import Once
 from proxy.gate.timed import TimedSource
 from proxy.policy.evaluate import Lifetimes, evaluate
 from proxy.policy.model import Rule
@@ -65,13 +66,14 @@ class Judge:
 
     async def _discover(self, discoveries: set[Discovery], subject: Subject) -> Mapping[Discovery, Discovered]:
         ordered = list(discoveries)
-        results = await asyncio.gather(*(self._discover_one(discovery, subject) for discovery in ordered))
+        source = Once(TimedSource(self._source, self._seconds))
+        results = await asyncio.gather(*(self._discover_one(discovery, subject, source) for discovery in ordered))
         return dict(zip(ordered, results, strict=True))
 
-    async def _discover_one(self, discovery: Discovery, subject: Subject) -> Discovered:
+    async def _discover_one(self, discovery: Discovery, subject: Subject, source: Source) -> Discovered:
         try:
             async with asyncio.timeout(self._seconds):
-                return await discovery(subject, TimedSource(self._source, self._seconds))
+                return await discovery(subject, source)
         except TimeoutError:
             return Discovered(unreached=(f"looking for signatures took longer than {self._seconds:g} s",))
 

@@ -7,8 +7,12 @@ from datetime import UTC, datetime
 from support.snapshot import REGISTRY, SnapshotSource
 
 from proxy.demo.signing import BUNDLE_TYPE, SigningKey, artifact, layer_of
-from proxy.formats.cosign.signer import CosignKeySigner
+from proxy.formats.cosign.discover import CosignDiscovery
+from proxy.formats.cosign.proof import NO_DEMANDS
+from proxy.formats.cosign.signer import CosignSigner
 from proxy.formats.cosign.simplesigning import PAYLOAD_TYPE, SIGNATURE
+from proxy.formats.cosign.trust_root import NO_TRUST_ROOT
+from proxy.formats.cosign.verify import Wanted, WantedKey
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor
 from proxy.oci.reference import Repository
@@ -28,7 +32,15 @@ IMAGE = descriptor(b"the manifest of the image")
 OTHER = descriptor(b"the manifest of another image")
 SUBJECT = Subject(REPOSITORY, IMAGE.digest)
 TAG = f"sha256-{IMAGE.digest.hex}"
-SIGNER = CosignKeySigner("release", KEY.public)
+
+
+def key_signer(key, annotations=(), repository=None, name="release"):
+    """Make a signer by key that asks for no log entry and no timestamp."""
+    wanted = Wanted(WantedKey(key), NO_TRUST_ROOT, NO_DEMANDS, tuple(sorted(dict(annotations).items())))
+    return CosignSigner(name, wanted, CosignDiscovery(repository))
+
+
+SIGNER = key_signer(KEY.public)
 
 
 def encoded(content):

@@ -9,12 +9,13 @@ from datetime import timedelta
 from itertools import count
 
 from aiohttp import ClientResponse, ClientSession, web
+from support.cosign import key_signer
 from support.fakes import Clock, Watcher
 
 from proxy.crypto.keys import PublicKey
 from proxy.demo.registry import Registry
 from proxy.demo.signing import SignatureArtifact, SigningKey, bundle_signature, classic_signature
-from proxy.formats.cosign.signer import CosignKeySigner
+from proxy.formats.cosign.signer import CosignSigner
 from proxy.front.refusals import Form
 from proxy.front.routes import Namespaces
 from proxy.front.server import Front
@@ -37,9 +38,9 @@ KEY = SigningKey.generate()
 STRANGER = SigningKey.generate()
 
 
-def signer(key: SigningKey = KEY) -> CosignKeySigner:
+def signer(key: SigningKey = KEY) -> CosignSigner:
     public: PublicKey = key.public
-    return CosignKeySigner("release", public)
+    return key_signer(public)
 
 
 def rule(**settings: object) -> Rule:

@@ -1,58 +1,99 @@
-"""Sigstore bundle v0.3 (protobuf-specs, sigstore_bundle.proto), read strictly."""
+"""Sigstore bundles, v0.1 to v0.3 (protobuf-specs, sigstore_bundle.proto), read strictly."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from proxy.crypto.tlog import PROOF_HASHES_MAX, InclusionProof
 from proxy.formats.cosign import wire
 from proxy.formats.cosign.dsse import Envelope
+from proxy.formats.cosign.entry import LogEntry
 from proxy.oci.errors import MalformedError
 from proxy.oci.strict_json import loads_object
 
-# Both spellings of one version; as media type of a layer and as `mediaType` of the document.
+# Both spellings of one version; as media type of a layer and as `mediaType` of the document. The only one that cosign
+# reads from a registry.
 BUNDLE_TYPES = frozenset(
     {"application/vnd.dev.sigstore.bundle.v0.3+json", "application/vnd.dev.sigstore.bundle+json;version=0.3"}
 )
+V01 = "application/vnd.dev.sigstore.bundle+json;version=0.1"
+V02 = "application/vnd.dev.sigstore.bundle+json;version=0.2"
+# What lies beside a file may be older.
+FILE_BUNDLE_TYPES = BUNDLE_TYPES | {V01, V02}
 # sigstore-go's limits (verify/tlog.go, verify/tsa.go; CVE-2024-45395).
 TLOG_ENTRIES_MAX = 32
 TIMESTAMPS_MAX = 32
-# RFC 6962, 2.1.1: a proof has one hash a level, and a tree of 2**63 leaves has 63 levels.
-PROOF_HASHES_MAX = 63
 # Leaf, intermediate and root, with room; Fulcio's own chains have three.
 CERTIFICATES_MAX = 10
-_MATERIALS = ("publicKey", "certificate", "x509CertificateChain")
 _CONTENTS = ("dsseEnvelope", "messageSignature")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A signature over a file, of which the bundle states the SHA-256 (`messageSignature`)."""
+
+    signature: bytes = field(repr=False)
+    sha256: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """A bundle as it was read. Nothing in it is proven.
 
-    `envelope` is None where the bundle signs a blob's digest instead (`messageSignature`). `material` says by what the
-    signer is named: `publicKey`, `certificate` or `x509CertificateChain`. A public key's hint is not signed, nor kept.
+    `content` is what is signed: a statement in its envelope, or a file. `certificate` is the signer's, in DER, None
+    where a key is meant instead; a key's hint and further certificates are not signed, nor kept.
     """
 
-    envelope: Envelope | None
-    material: str
-    tlog_entries: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
-    timestamps: tuple[bytes, ...] = ()
+    content: Envelope | Message
+    certificate: bytes | None = field(repr=False)
+    entries: tuple[LogEntry, ...] = field(default=(), repr=False)
+    timestamps: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod
-    def parse(cls, document: bytes) -> Self:
+    def parse(cls, document: bytes, versions: frozenset[str] = BUNDLE_TYPES) -> Self:
         """Read a bundle; raises MalformedError for other versions, and for what the specification does not know."""
         members = loads_object(document, "the bundle")
         version = wire.text(members.get("mediaType"), "the bundle.mediaType")
-        if version not in BUNDLE_TYPES:
-            raise MalformedError(f"the bundle's mediaType is {version!a:.80}; only v0.3 is read")
+        if version not in versions:
+            known = "only v0.3 is read" if versions == BUNDLE_TYPES else "v0.1 to v0.3 are read"
+            raise MalformedError(f"the bundle's mediaType is {version!a:.80}; {known}")
         members = _BUNDLE(members, "the bundle")
-        _only_one(members, _CONTENTS, "the bundle")
         material = members["verificationMaterial"]
+        entries = material.get("tlogEntries", ())
+        _check_entries(entries, version)
         return cls(
-            members.get("dsseEnvelope"),
-            _only_one(material, _MATERIALS, "verificationMaterial"),
-            material.get("tlogEntries", ()),
+            members[_only_one(members, _CONTENTS, "the bundle")],
+            _certificate(material, version),
+            entries,
             tuple(one["signedTimestamp"] for one in material.get("timestampVerificationData", {}).get(_TIMESTAMPS, ())),
         )
+
+
+def _certificate(material: Mapping[str, Any], version: str) -> bytes | None:
+    # v0.3 has no chain (sigstore_bundle.proto); before, the certificate was the first of one.
+    older = version not in BUNDLE_TYPES
+    match _only_one(
+        material, ("publicKey", "x509CertificateChain" if older else "certificate"), "verificationMaterial"
+    ):
+        case "publicKey":
+            return None
+        case "certificate":
+            certificate: bytes = material["certificate"]["rawBytes"]
+        case _:
+            chain = material["x509CertificateChain"].get("certificates", ())
+            if not chain:
+                raise MalformedError("the bundle's chain of certificates is empty")
+            certificate = chain[0]["rawBytes"]
+    return certificate
+
+
+def _check_entries(entries: tuple[LogEntry, ...], version: str) -> None:
+    """Check what each version has of a log entry (sigstore_bundle.proto, `tlog_entries`)."""
+    for entry in entries:
+        if version == V01 and entry.promise is None:
+            raise MalformedError("a log entry of a v0.1 bundle has no inclusion promise")
+        if version != V01 and entry.proof is None:
+            raise MalformedError("a log entry has no inclusion proof")
 
 
 def _only_one(members: Mapping[str, Any], names: tuple[str, ...], where: str) -> str:
@@ -62,33 +103,76 @@ def _only_one(members: Mapping[str, Any], names: tuple[str, ...], where: str) ->
     return there[0]
 
 
+def _proof(value: object, where: str) -> InclusionProof | None:
+    members = _INCLUSION_PROOF(value, where)
+    if "checkpoint" not in members:
+        return None  # proves nothing: nobody vouches for its root (v0.1 had such)
+    return InclusionProof(
+        members.get("logIndex", 0),
+        members["treeSize"],
+        members["rootHash"],
+        members.get("hashes", ()),
+        members["checkpoint"]["envelope"],
+    )
+
+
+def _entry(value: object, where: str) -> LogEntry:
+    members = _TLOG_ENTRY(value, where)
+    return LogEntry(
+        kind=members["kindVersion"]["kind"],
+        version=members["kindVersion"]["version"],
+        log_id=members["logId"]["keyId"],
+        index=members.get("logIndex", 0),
+        integrated_time=members.get("integratedTime", 0) or None,
+        promise=members.get("inclusionPromise", {}).get("signedEntryTimestamp"),
+        proof=members.get("inclusionProof"),
+        body=members["canonicalizedBody"],
+    )
+
+
+def _message(value: object, where: str) -> Message:
+    members = _MESSAGE(value, where)
+    digest = members.get("messageDigest")
+    if digest is not None and digest["algorithm"] != "SHA2_256":
+        raise MalformedError(f"{where}.messageDigest.algorithm is {digest['algorithm']!a:.40}; SHA2_256 is read")
+    return Message(members["signature"], digest["digest"] if digest else None)
+
+
 _TIMESTAMPS = "rfc3161Timestamps"
 _CERTIFICATE = wire.message({"rawBytes": wire.binary})
 # Protobuf's JSON leaves out what has its default value: 0, an empty text, an empty list.
 _INCLUSION_PROOF = wire.message(
-    {"rootHash": wire.binary, "treeSize": wire.natural, "checkpoint": wire.message({"envelope": wire.text})},
-    {"logIndex": wire.natural, "hashes": wire.listed(wire.binary, PROOF_HASHES_MAX)},
+    {"rootHash": wire.binary, "treeSize": wire.natural},
+    {
+        "logIndex": wire.natural,
+        "hashes": wire.listed(wire.binary, PROOF_HASHES_MAX),
+        "checkpoint": wire.message({"envelope": wire.text}),
+    },
 )
 _TLOG_ENTRY = wire.message(
     {
         "logId": wire.message({"keyId": wire.binary}),
         "kindVersion": wire.message({"kind": wire.text, "version": wire.text}),
-        "inclusionProof": _INCLUSION_PROOF,
         "canonicalizedBody": wire.binary,
     },
     {
         "logIndex": wire.natural,
         "integratedTime": wire.natural,
         "inclusionPromise": wire.message({"signedEntryTimestamp": wire.binary}),
+        "inclusionProof": _proof,
     },
+)
+_MESSAGE = wire.message(
+    {"signature": wire.binary},
+    {"messageDigest": wire.message({"algorithm": wire.text, "digest": wire.binary})},
 )
 _VERIFICATION_MATERIAL = wire.message(
     {},
     {
         "publicKey": wire.message({}, {"hint": wire.text}),
         "certificate": _CERTIFICATE,
-        "x509CertificateChain": wire.message({"certificates": wire.listed(_CERTIFICATE, CERTIFICATES_MAX)}),
-        "tlogEntries": wire.listed(_TLOG_ENTRY, TLOG_ENTRIES_MAX),
+        "x509CertificateChain": wire.message({}, {"certificates": wire.listed(_CERTIFICATE, CERTIFICATES_MAX)}),
+        "tlogEntries": wire.listed(_entry, TLOG_ENTRIES_MAX),
         "timestampVerificationData": wire.message(
             {}, {_TIMESTAMPS: wire.listed(wire.message({"signedTimestamp": wire.binary}), TIMESTAMPS_MAX)}
         ),
@@ -96,11 +180,5 @@ _VERIFICATION_MATERIAL = wire.message(
 )
 _BUNDLE = wire.message(
     {"mediaType": wire.text, "verificationMaterial": _VERIFICATION_MATERIAL},
-    {
-        "dsseEnvelope": Envelope.read,
-        "messageSignature": wire.message(
-            {"signature": wire.binary},
-            {"messageDigest": wire.message({"algorithm": wire.text, "digest": wire.binary})},
-        ),
-    },
+    {"dsseEnvelope": Envelope.read, "messageSignature": _message},
 )

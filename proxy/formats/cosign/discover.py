@@ -1,21 +1,23 @@
-"""Where cosign keeps the signatures of an image.
+"""Where cosign keeps the signatures and the attestations of an image.
 
 Three places, all asked and merged, for a decoy in one must not hide what lies in another (attack A28): the tag
-`sha256-<hex>.sig`; the referrers API; the fallback tag `sha256-<hex>` (distribution-spec 1.1, Referrers Tag Schema),
-which registries without that API have, and some with it. What a referrer is, only the media types of its own layers
-say: the descriptors in lists of referrers are incomplete on several registries.
+`sha256-<hex>.sig`, for attestations `.att`; the referrers API; the fallback tag `sha256-<hex>` (distribution-spec 1.1,
+Referrers Tag Schema), which registries without that API have, and some with it. What a referrer is, only the media
+types of its own layers say: the descriptors in lists of referrers are incomplete on several registries.
+
+What BuildKit puts into an index as "attestation" is unsigned, and is not looked at.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from proxy.formats.api import Discovered, Source, UntrustedSignature
 from proxy.formats.cosign.bundle import BUNDLE_TYPES
 from proxy.formats.cosign.fetch import ContentKey, Fetcher, content_key
+from proxy.formats.cosign.shapes import Kind
 from proxy.formats.cosign.simplesigning import PAYLOAD_TYPE
-from proxy.formats.cosign.verify import Kind
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import Descriptor, Manifest
 from proxy.oci.reference import Repository
@@ -29,7 +31,9 @@ LAYERS_MAX = 100
 CANDIDATES_MAX = 256
 
 SIGNATURE_ARTIFACT = "application/vnd.dev.cosign.artifact.sig.v1+json"
-_KINDS = {PAYLOAD_TYPE: Kind.CLASSIC} | dict.fromkeys(BUNDLE_TYPES, Kind.BUNDLE)
+ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
+_SIGNATURES = {PAYLOAD_TYPE: Kind.CLASSIC} | dict.fromkeys(BUNDLE_TYPES, Kind.BUNDLE)
+_ATTESTATIONS = {ENVELOPE_TYPE: Kind.ATTESTATION} | dict.fromkeys(BUNDLE_TYPES, Kind.BUNDLE)
 # Types that deserve a word when they do not count, for someone will have taken them for a signature.
 _RELATED_PREFIXES = ("application/vnd.dev.sigstore.", "application/vnd.dev.cosign.", "application/vnd.dsse.")
 # Only an order. None and the empty config's type are what some registries and clients leave in the list.
@@ -40,17 +44,23 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class CosignDiscovery:
-    """Looks in the repository of the image, or only in the one that is named (a `Discovery`)."""
+    """Looks in the repository of the image, or only in the one that is named (a `Discovery`).
+
+    `tag_prefix` stands before the tags there, for a repository that has signatures of many (cosign: COSIGN_REPOSITORY;
+    policy-controller: `signatureTagPrefix`). With `attestations` it looks for these instead of signatures.
+    """
 
     signature_repository: Repository | None = None
+    tag_prefix: str = ""
+    attestations: bool = False
 
     async def __call__(self, subject: Subject, source: Source) -> Discovered:
-        """Look in all three places. The `.sig` tag's candidates and the referrers' take turns, likely ones first."""
+        """Look in all three places. The tag's candidates and the referrers' take turns, likely ones first."""
         if subject.digest.algorithm != "sha256":
             unsupported = Rejection(Reason.UNSUPPORTED, f"cosign signs no {subject.digest.algorithm} digests")
             return Discovered(rejections=(unsupported,))
         fetcher = Fetcher(source, self.signature_repository or subject.repository)
-        candidates = await _candidates(fetcher, subject.digest)
+        candidates = await self._candidates(fetcher, subject.digest)
         blobs = await fetcher.blobs(one.descriptor for one in candidates)
         signatures = tuple(
             UntrustedSignature(one.kind, one.location, blobs[content_key(one.descriptor)], one.descriptor.annotations)
@@ -59,29 +69,30 @@ class CosignDiscovery:
         )
         return Discovered(signatures, tuple(fetcher.rejections), tuple(fetcher.unreached))
 
+    async def _candidates(self, fetcher: Fetcher, image: Digest) -> Sequence["_Candidate"]:
+        kinds = _ATTESTATIONS if self.attestations else _SIGNATURES
+        listing = f"{self.tag_prefix}{image.algorithm}-{image.hex}"
+        own = f"{listing}.att" if self.attestations else f"{listing}.sig"
+        tagged, listed, fallback = await asyncio.gather(
+            fetcher.tagged(own), fetcher.referrers(image), fetcher.tagged(listing)
+        )
+        first: Sequence[_Candidate] = ()
+        if tagged is not None and _is_of_kind(fetcher, tagged, own, index=False):
+            first = _layers(fetcher, tagged, kinds, own, every=True)
+        descriptors = list(listed)
+        if fallback is not None and _is_of_kind(fetcher, fallback, listing, index=True):
+            descriptors += fallback.children
+        manifests = await fetcher.manifests(_chosen_referrers(fetcher, descriptors, listing))
+        referring = _in_turn([_referring_layers(fetcher, manifest, kinds, image) for manifest in manifests])
+        # Half of all are the tag's, which holds no more (LAYERS_MAX): it is read whole, whatever refers to the image.
+        return _at_most(CANDIDATES_MAX, "candidates", _in_turn([first, referring]), fetcher, listing)
+
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     kind: Kind
     location: str
     descriptor: Descriptor
-
-
-async def _candidates(fetcher: Fetcher, image: Digest) -> Sequence[_Candidate]:
-    tag = f"{image.algorithm}-{image.hex}"
-    tagged, listed, fallback = await asyncio.gather(
-        fetcher.tagged(f"{tag}.sig"), fetcher.referrers(image), fetcher.tagged(tag)
-    )
-    classic: Sequence[_Candidate] = ()
-    if tagged is not None and _is_of_kind(fetcher, tagged, f"{tag}.sig", index=False):
-        classic = _layers(fetcher, tagged, f"{tag}.sig", every=True)
-    descriptors = list(listed)
-    if fallback is not None and _is_of_kind(fetcher, fallback, tag, index=True):
-        descriptors += fallback.children
-    manifests = await fetcher.manifests(_chosen_referrers(fetcher, descriptors, tag))
-    referring = _in_turn([_referring_layers(fetcher, manifest, image) for manifest in manifests])
-    # Half of all are the tag's, which holds no more (LAYERS_MAX): however many referrers there are, it is read whole.
-    return _at_most(CANDIDATES_MAX, "candidates", _in_turn([classic, referring]), fetcher, tag)
 
 
 def _is_of_kind(fetcher: Fetcher, manifest: Manifest, tag: str, *, index: bool) -> bool:
@@ -101,20 +112,24 @@ def _chosen_referrers(fetcher: Fetcher, descriptors: Sequence[Descriptor], tag: 
     return _at_most(REFERRERS_MAX, "referrers", likely_first, fetcher, tag)
 
 
-def _referring_layers(fetcher: Fetcher, manifest: Manifest, image: Digest) -> Sequence[_Candidate]:
+def _referring_layers(
+    fetcher: Fetcher, manifest: Manifest, kinds: Mapping[str, Kind], image: Digest
+) -> Sequence[_Candidate]:
     location = str(manifest.digest)
-    layers = _layers(fetcher, manifest, location, every=False)
+    layers = _layers(fetcher, manifest, kinds, location, every=False)
     if layers and (manifest.subject is None or manifest.subject.digest != image):
         fetcher.reject(Reason.OTHER_IMAGE, "is listed for this image, but names another one as its subject", location)
         return ()
     return layers
 
 
-def _layers(fetcher: Fetcher, manifest: Manifest, location: str, *, every: bool) -> Sequence[_Candidate]:
+def _layers(
+    fetcher: Fetcher, manifest: Manifest, kinds: Mapping[str, Kind], location: str, *, every: bool
+) -> Sequence[_Candidate]:
     found = []
     for number, layer in enumerate(manifest.layers, start=1):
         place = f"{location} layer {number}" if len(manifest.layers) > 1 else location
-        kind = _KINDS.get(layer.media_type)
+        kind = kinds.get(layer.media_type)
         if kind is not None:
             found.append(_Candidate(kind, place, layer))
         elif every or layer.media_type.startswith(_RELATED_PREFIXES):

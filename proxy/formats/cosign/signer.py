@@ -1,66 +1,71 @@
-"""A signer of the policy: cosign with a public key."""
+"""A signer of the policy: a key or an identity, for signatures or for attestations of one kind."""
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from proxy.crypto.keys import PublicKey
 from proxy.formats.api import UntrustedSignature
 from proxy.formats.cosign.discover import CosignDiscovery
-from proxy.formats.cosign.verify import Failure, check
-from proxy.oci.reference import Repository
-from proxy.verdict import Evidence, Finding, Rejection, Subject
+from proxy.formats.cosign.identity import WantedIdentity
+from proxy.formats.cosign.proof import Proven
+from proxy.formats.cosign.verify import Wanted, WantedKey, check
+from proxy.verdict import Evidence, Failure, Finding, Rejection, Subject
 
-# Hex digits of a key's fingerprint in evidence: 64 bits, enough to tell the keys of a policy apart.
+# Hex digits of a fingerprint in evidence: 64 bits, enough to tell the keys and trust roots of a policy apart.
 SHOWN_FINGERPRINT = 16
 
 
 @dataclass(frozen=True, slots=True)
-class CosignKeySigner:
-    """Whoever holds this key, signing with `cosign sign --key` (a `Requirement`).
-
-    `annotations` must all be among the signed ones. `signature_repository` is where the signatures are, if not in the
-    repository of the image (cosign: COSIGN_REPOSITORY). No log entry and no timestamp are asked for.
-    """
+class CosignSigner:
+    """Whoever is wanted, signing or attesting with cosign or another client of Sigstore (a `Requirement`)."""
 
     name: str
-    key: PublicKey
-    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
-    signature_repository: Repository | None = None
+    wanted: Wanted
+    discovery: CosignDiscovery = field(default_factory=CosignDiscovery)
 
     @property
     def fingerprint(self) -> str:
-        """The hex SHA-256 of everything that a finding depends on."""
-        parts = [
-            "cosign-key",
-            self.name,
-            self.key.fingerprint,
-            sorted(self.annotations.items()),
-            str(self.signature_repository or ""),
-        ]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        """The hex SHA-256 of everything that a finding depends on.
+
+        It is taken of the representation, in which every field stands, so that none can be forgotten.
+        """
+        return hashlib.sha256(repr(self).encode()).hexdigest()
 
     @property
     def binds_tag(self) -> bool:
-        """Neither form of payload has a tag in it that cosign would check."""
+        """No shape has a tag in it that cosign would check."""
         return False
 
-    @property
-    def discovery(self) -> CosignDiscovery:
-        """Where cosign keeps signatures."""
-        return CosignDiscovery(self.signature_repository)
-
-    def verify(self, subject: Subject, signature: UntrustedSignature, now: datetime) -> Finding:  # noqa: ARG002
-        """Check one candidate. The time does not matter: a key is good for as long as the policy names it."""
-        outcome = check(self.key, subject.digest, self.annotations, signature)
+    def verify(self, subject: Subject, signature: UntrustedSignature, now: datetime) -> Finding:
+        """Check one candidate. The time matters only to a key with a window whose signature has no time of its own."""
+        proven = Proven()
+        outcome = check(self.wanted, subject.digest, signature, now, proven)
         if isinstance(outcome, Failure):
-            return Rejection(outcome.reason, outcome.detail, self.name, signature.location)
+            return Rejection(outcome.reason, outcome.detail, self.name, signature.location, proven.facts())
+        first = min(proven.times, key=lambda one: one.moment, default=None)
+        identity = proven.identity
         return Evidence(
             "cosign",
             self.name,
             signature.location,
-            trust=f"key sha256:{self.key.fingerprint[:SHOWN_FINGERPRINT]}",
-            claims=tuple(sorted(outcome.items())),
+            trust=_trust(self.wanted),
+            signed_at=first.moment if first else None,
+            claims=(*_used(self.wanted.who, proven), *outcome),
+            subject=identity.subject if identity else None,
+            issuer=identity.issuer if identity else None,
+            time_source=first.source if first else None,
+            log_index=proven.log_index,
         )
+
+
+def _trust(wanted: Wanted) -> str:
+    if isinstance(wanted.who, WantedKey):
+        return f"key sha256:{wanted.who.key.fingerprint[:SHOWN_FINGERPRINT]}"
+    return f"trust root sha256:{wanted.root.fingerprint[:SHOWN_FINGERPRINT]}"
+
+
+def _used(who: WantedKey | WantedIdentity, proven: Proven) -> tuple[tuple[str, str], ...]:
+    """Return the claims of the certificate that the policy asked for."""
+    if isinstance(who, WantedKey) or proven.identity is None:
+        return ()
+    return tuple((name, proven.identity.claims[name]) for name, _ in who.claims)

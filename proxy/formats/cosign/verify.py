@@ -1,108 +1,153 @@
-"""The checks of a signature by key, one function a shape, each a numbered list.
+"""The checks of one candidate: who signed, what was signed, and whether it is about this image.
 
 Whatever the bytes say is believed only after the signature over them has been checked: a stranger's words decide
 nothing, not even the reason of the refusal.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from datetime import datetime
+from typing import Protocol
 
 from proxy.crypto.keys import PublicKey
+from proxy.crypto.window import Window
 from proxy.formats.api import UntrustedSignature
-from proxy.formats.cosign import simplesigning, wire
-from proxy.formats.cosign.bundle import Bundle
-from proxy.formats.cosign.dsse import IN_TOTO, Statement
+from proxy.formats.cosign.dsse import IN_TOTO, Envelope, Statement
+from proxy.formats.cosign.entry import Signed
+from proxy.formats.cosign.identity import WantedIdentity
+from proxy.formats.cosign.proof import Demands, Material, Proven, prove_by_certificate, prove_by_key, signed_by
+from proxy.formats.cosign.shapes import Candidate, read
+from proxy.formats.cosign.simplesigning import CRITICAL_TYPE, Payload
+from proxy.formats.cosign.trust_root import TrustRoot
 from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, OverLimitError
-from proxy.verdict import Reason
+from proxy.verdict import Failure, Reason
 
 # What `cosign sign` 3 signs; any other predicate type is an attestation, which says something about an image and
 # approves nothing (CVE-2022-35929).
 SIGN_PREDICATE = "https://sigstore.dev/cosign/sign/v1"
 
+Claims = tuple[tuple[str, str], ...]
 
-class Kind(StrEnum):
-    """The shapes of a cosign signature, as `UntrustedSignature.kind`."""
 
-    CLASSIC = "cosign-classic"
-    BUNDLE = "cosign-bundle"
+class WantedAttestation(Protocol):
+    """What is asked of an attestation: its predicate type, and conditions on what it says."""
+
+    def check(self, statement: Statement, now: datetime) -> Claims | Failure:
+        """Return what of the statement was asked for, or what is not as it should be. Raises MalformedError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a signature does not count."""
+class WantedKey:
+    """A key that a policy names. `window` is when it was in use; None: always (CVE-2026-54787)."""
 
-    reason: Reason
-    detail: str
-
-
-Annotations = Mapping[str, str]
+    key: PublicKey
+    window: Window | None = None
 
 
-def check(key: PublicKey, image: Digest, required: Annotations, signature: UntrustedSignature) -> Annotations | Failure:
-    """Return the annotations that this key signed together with the image's digest, or why it did not."""
-    shape = _SHAPES.get(signature.kind)
-    if shape is None:
-        return Failure(Reason.UNSUPPORTED, f"candidates of kind {signature.kind!a:.40} are not cosign's")
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a policy asks of a candidate: who signed, what must be proven, and what must be said.
+
+    Without `attestation` a signature is wanted, with all `annotations` among what it signs.
+    """
+
+    who: WantedKey | WantedIdentity
+    root: TrustRoot
+    demands: Demands
+    annotations: tuple[tuple[str, str], ...] = ()
+    attestation: WantedAttestation | None = None
+
+
+def check(
+    wanted: Wanted, image: Digest, signature: UntrustedSignature, now: datetime, proven: Proven
+) -> Claims | Failure:
+    """Return what was signed together with the image's digest, or why the candidate does not count.
+
+    `proven` is filled on the way, with what holds even where a later check fails.
+    """
     try:
-        return shape(key, image, required, signature)
+        # 1. It is of a known shape, all of it understood.
+        candidate = read(signature)
+        if isinstance(candidate, Failure):
+            return candidate
+        # 2. Whoever is wanted signed it, and whatever is demanded besides is proven.
+        if failure := check_signer(wanted, candidate, now, proven):
+            return failure
+        # 3. What is signed is what is wanted, and about this image.
+        if isinstance(candidate.content, Envelope):
+            return _check_statement(wanted, image, candidate.content, now)
+        return _check_payload(wanted, image, signature.payload)
     except OverLimitError as err:
         return Failure(Reason.OVER_LIMIT, str(err))
     except MalformedError as err:
         return Failure(Reason.MALFORMED, str(err))
 
 
-def _check_classic(
-    key: PublicKey, image: Digest, required: Annotations, signature: UntrustedSignature
-) -> Annotations | Failure:
-    # 1. There is a signature at all.
-    signed = wire.binary(signature.annotations.get(simplesigning.SIGNATURE), f"annotation {simplesigning.SIGNATURE}")
-    if not signed:
-        return Failure(Reason.MALFORMED, f"annotation {simplesigning.SIGNATURE} is empty")
-    # 2. It is this key's, over the exact bytes of the payload.
-    if not key.verify(signed, signature.payload):
-        return _not_by_this_key(key, keyless=simplesigning.CERTIFICATE in signature.annotations)
-    # 3. What lies beside it can be read. That it is true is not required of a key's signature.
-    simplesigning.check_extras(signature.annotations)
-    # 4. The payload is a statement by cosign about an image, and not something else that the key signed.
-    payload = simplesigning.Payload.parse(signature.payload)
-    if payload.kind != simplesigning.CRITICAL_TYPE:
+def check_signer(wanted: Wanted, candidate: Candidate, now: datetime, proven: Proven) -> Failure | None:
+    """Check that whoever is wanted signed, and prove what is demanded besides; None if so. Raises MalformedError."""
+    if isinstance(wanted.who, WantedKey):
+        return _check_key(wanted.who, wanted, candidate, now, proven)
+    if not candidate.has_certificate:
+        return Failure(Reason.UNTRUSTED_SIGNER, "signed by a key, and this signer is an identity")
+    extras = candidate.extras()
+    certificate = extras.certificate or b""
+    material = Material(Signed(candidate.signature, certificate, candidate.content), extras)
+    return prove_by_certificate(certificate, wanted.who, material, wanted.root, wanted.demands, proven)
+
+
+def _check_key(who: WantedKey, wanted: Wanted, candidate: Candidate, now: datetime, proven: Proven) -> Failure | None:
+    # 1. The key signed. A bundle names its one verifier; beside a classic signature a certificate is only more of it.
+    signed = Signed(candidate.signature, who.key, candidate.content)
+    by_certificate = candidate.has_certificate and candidate.names_verifier
+    if by_certificate or not signed_by(who.key, signed):
+        return _not_by_this_key(who.key, keyless=candidate.has_certificate)
+    # 2. What lies beside it can be read; that it is true must be proven where it is demanded.
+    if failure := prove_by_key(Material(signed, candidate.extras()), wanted.root, wanted.demands, proven):
+        return failure
+    # 3. The key was in use when it signed; without a proven time it must be so now.
+    moments = [one.moment for one in proven.times] or [now]
+    if who.window is not None and not all(who.window.covers(moment) for moment in moments):
+        return Failure(Reason.UNTRUSTED_SIGNER, "signed by this key when it was not in use")
+    return None
+
+
+def _check_payload(wanted: Wanted, image: Digest, content: bytes) -> Claims | Failure:
+    # 1. It is a statement by cosign about an image, and not something else that was signed.
+    payload = Payload.parse(content)
+    if payload.kind != CRITICAL_TYPE:
         return Failure(Reason.NOT_A_SIGNATURE, f"what is signed is of type {payload.kind!a:.60}")
-    # 5. It is about this image.
+    # 2. It is about this image.
     if payload.image != image:
         return Failure(Reason.OTHER_IMAGE, f"the signature is for {payload.image}")
-    # 6. It carries the annotations that are asked for.
-    return _with_annotations(required, payload.annotations)
+    # 3. A signature is what is wanted, and with these annotations.
+    if wanted.attestation is not None:
+        return _no_attestation()
+    return _with_annotations(wanted.annotations, payload.annotations)
 
 
-def _check_bundle(  # noqa: PLR0911 (a check list leaves where a check fails)
-    key: PublicKey, image: Digest, required: Annotations, signature: UntrustedSignature
-) -> Annotations | Failure:
-    # 1. It is a bundle of the one version that is known, all of it understood.
-    bundle = Bundle.parse(signature.payload)
-    # 2. It names its signer by a key. The key's hint is not signed and decides nothing.
-    if bundle.material != "publicKey":
-        return _not_by_this_key(key, keyless=True)
-    # 3. It signs a statement.
-    if bundle.envelope is None:
-        return Failure(Reason.NOT_A_SIGNATURE, "the bundle signs a blob, not a statement about an image")
-    # 4. The one signature is this key's, over payload type and payload.
-    if not key.verify(bundle.envelope.signature, bundle.envelope.signed):
-        return _not_by_this_key(key, keyless=False)
-    # 5. The statement is in-toto's.
-    if bundle.envelope.payload_type != IN_TOTO:
-        return Failure(Reason.NOT_A_SIGNATURE, f"what is signed is of type {bundle.envelope.payload_type!a:.60}")
-    statement = Statement.parse(bundle.envelope.payload)
-    # 6. It is a signature and no attestation.
-    if statement.predicate_type != SIGN_PREDICATE:
+def _check_statement(wanted: Wanted, image: Digest, envelope: Envelope, now: datetime) -> Claims | Failure:
+    # 1. It is an in-toto statement.
+    if envelope.payload_type != IN_TOTO:
+        return Failure(Reason.NOT_A_SIGNATURE, f"what is signed is of type {envelope.payload_type!a:.60}")
+    statement = Statement.parse(envelope.payload)
+    # 2. It is a signature where one is wanted, and no attestation.
+    is_signature = statement.predicate_type == SIGN_PREDICATE
+    if wanted.attestation is None and not is_signature:
         return Failure(Reason.NOT_A_SIGNATURE, f"an attestation of type {statement.predicate_type!a:.80}")
-    # 7. It is about this image.
+    # 3. It is about this image.
     about = [subject.annotations for subject in statement.subjects if subject.names(image)]
     if not about:
         return Failure(Reason.OTHER_IMAGE, "the statement is about other content")
-    # 8. It carries the annotations that are asked for.
-    return _with_annotations(required, *about)
+    # 4. It says what is asked for.
+    if wanted.attestation is None:
+        return _with_annotations(wanted.annotations, *about)
+    return _no_attestation() if is_signature else wanted.attestation.check(statement, now)
+
+
+def _no_attestation() -> Failure:
+    return Failure(Reason.CONDITION_NOT_MET, "a signature, and an attestation is wanted")
 
 
 def _not_by_this_key(key: PublicKey, *, keyless: bool) -> Failure:
@@ -114,15 +159,9 @@ def _not_by_this_key(key: PublicKey, *, keyless: bool) -> Failure:
     return Failure(Reason.UNTRUSTED_SIGNER, "not signed by this key")
 
 
-def _with_annotations(required: Annotations, *signed: Annotations) -> Annotations | Failure:
+def _with_annotations(required: Claims, *signed: Mapping[str, str]) -> Claims | Failure:
     for annotations in signed:
-        if required.items() <= annotations.items():
-            return annotations
-    missing = min(name for name, value in required.items() if signed[0].get(name) != value)
+        if set(required) <= set(annotations.items()):
+            return tuple(sorted(annotations.items()))
+    missing = min(name for name, value in required if signed[0].get(name) != value)
     return Failure(Reason.ANNOTATION_MISSING, f"annotation {missing!a:.60} is not signed with the required value")
-
-
-_SHAPES: Mapping[str, Callable[[PublicKey, Digest, Annotations, UntrustedSignature], Annotations | Failure]] = {
-    Kind.CLASSIC: _check_classic,
-    Kind.BUNDLE: _check_bundle,
-}

@@ -17,6 +17,7 @@ from support.cosign import (
     classic_layer,
     encoded,
     judge,
+    key_signer,
     referrer,
     source_of,
     tagged,
@@ -115,7 +116,7 @@ MATERIAL = ("verificationMaterial",)
 ENVELOPE = ("dsseEnvelope",)
 SIG = encoded(KEY.sign(PAYLOAD))
 NUMBERS = decode_dss_signature(base64.b64decode(SIG))
-ANNOTATED = replace(SIGNER, annotations={"env": "prod"})
+ANNOTATED = key_signer(KEY.public, {"env": "prod"})
 
 
 def with_env(value):

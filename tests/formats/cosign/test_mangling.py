@@ -8,8 +8,8 @@ from support.cosign import IMAGE, KEY, NOW, SIGNER, SUBJECT, encoded
 
 from proxy.demo.signing import bundle, simple_signing_payload, statement
 from proxy.formats.api import UntrustedSignature
+from proxy.formats.cosign.shapes import Kind
 from proxy.formats.cosign.simplesigning import SIGNATURE
-from proxy.formats.cosign.verify import Kind
 from proxy.verdict import Evidence
 
 PAYLOAD = simple_signing_payload(IMAGE.digest, {"env": "prod"})

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from support.cosign import IMAGE, OTHER, SIGNER, SUBJECT, judge, source_of
+from support.cosign import IMAGE, OTHER, SUBJECT, judge, key_signer, source_of
 
 from proxy.demo.signing import SigningKey, bundle_signature, classic_signature
 from proxy.verdict import Reason
@@ -30,7 +30,7 @@ def key_of(kind):
 async def test_accepted(make, kind, referrers_api):
     key = key_of(kind)
     source = source_of(make(key, IMAGE, {"env": "prod", "team": "a"}), referrers_api=referrers_api)
-    evidence, rejections, _ = await judge(source, replace(SIGNER, key=key.public, annotations={"env": "prod"}))
+    evidence, rejections, _ = await judge(source, key_signer(key.public, {"env": "prod"}))
     assert rejections == []
     assert [(one.format, one.signer, one.claims) for one in evidence] == [
         ("cosign", "release", (("env", "prod"), ("team", "a")))
@@ -42,7 +42,7 @@ async def test_accepted(make, kind, referrers_api):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("make", SHAPES, ids=lambda make: make.__name__)
 async def test_refused_for_another_image_key_or_annotation(make, kind):
-    signer = replace(SIGNER, key=key_of(kind).public, annotations={"env": "prod"})
+    signer = key_signer(key_of(kind).public, {"env": "prod"})
     other_image = replace(make(key_of(kind), IMAGE, {"env": "prod"}))
     evidence, rejections, _ = await judge(source_of(other_image), signer, replace(SUBJECT, digest=OTHER.digest))
     assert (evidence, rejections) == ([], [])
@@ -56,6 +56,6 @@ async def test_refused_for_another_image_key_or_annotation(make, kind):
 
 async def test_an_ed25519_key_explains_itself():
     """What cosign signs with such a key is Ed25519ph, which nobody verifies."""
-    signer = replace(SIGNER, key=key_of("Ed25519").public)
+    signer = key_signer(key_of("Ed25519").public)
     _, rejections, _ = await judge(source_of(bundle_signature(SigningKey.generate(), IMAGE)), signer)
     assert "Ed25519ph" in rejections[0].detail

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.cosign import KEY, NOW, REPOSITORY, SIGNER, STRANGER, SUBJECT, encoded
+from support.cosign import KEY, NOW, REPOSITORY, SIGNER, STRANGER, SUBJECT, encoded, key_signer
 
 from proxy.demo.signing import simple_signing_payload
 from proxy.formats.api import UntrustedSignature
+from proxy.formats.cosign.shapes import Kind
 from proxy.formats.cosign.simplesigning import CERTIFICATE, SIGNATURE
-from proxy.formats.cosign.verify import Kind
 from proxy.verdict import Evidence, Reason, Rejection
 
 PAYLOAD = simple_signing_payload(SUBJECT.digest)
@@ -20,16 +20,16 @@ def test_the_fingerprint_covers_everything():
     variants = [
         SIGNER,
         replace(SIGNER, name="other"),
-        replace(SIGNER, key=STRANGER.public),
-        replace(SIGNER, annotations={"a": "b"}),
-        replace(SIGNER, annotations={"a": "c"}),
-        replace(SIGNER, annotations={"a": "b", "c": "d"}),
-        replace(SIGNER, signature_repository=REPOSITORY),
+        key_signer(STRANGER.public),
+        key_signer(KEY.public, {"a": "b"}),
+        key_signer(KEY.public, {"a": "c"}),
+        key_signer(KEY.public, {"a": "b", "c": "d"}),
+        key_signer(KEY.public, repository=REPOSITORY),
     ]
     assert len({one.fingerprint for one in variants}) == len(variants)
     assert (
-        replace(SIGNER, annotations={"x": "1", "y": "2"}).fingerprint
-        == replace(SIGNER, annotations={"y": "2", "x": "1"}).fingerprint
+        key_signer(KEY.public, {"x": "1", "y": "2"}).fingerprint
+        == key_signer(KEY.public, {"y": "2", "x": "1"}).fingerprint
     )
 
 
@@ -46,7 +46,7 @@ def test_a_foreign_kind():
 @pytest.mark.parametrize(("key", "counts"), [(KEY, True), (STRANGER, False)])
 def test_a_certificate_beside_a_signature_by_key(key, counts):
     """`cosign sign --key --certificate` writes one; the key signed all the same."""
-    annotations = {SIGNATURE: encoded(key.sign(PAYLOAD)), CERTIFICATE: "-----BEGIN CERTIFICATE-----"}
+    annotations = {SIGNATURE: encoded(key.sign(PAYLOAD)), CERTIFICATE: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}
     finding = SIGNER.verify(SUBJECT, UntrustedSignature(Kind.CLASSIC, "here", PAYLOAD, annotations), NOW)
     assert isinstance(finding, Evidence) is counts
     assert counts or finding.detail == "signed keyless, and this signer is a key"

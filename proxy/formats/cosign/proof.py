@@ -1,0 +1,214 @@
+"""What log, timestamps and certificate prove of a signature: the one check list for all shapes.
+
+Source: Sigstore client specification, 4 (Verification), and Sigstore's bundle format; stricter than both where
+docs/divergences.md says so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography.x509 import Certificate
+
+from proxy.crypto.chain import CODE_SIGNING, issuer_at, parse_certificate
+from proxy.crypto.keys import PublicKey
+from proxy.crypto.sct import check_scts
+from proxy.crypto.timestamp import timestamp
+from proxy.crypto.tlog import TransparencyLog, check_inclusion, check_promise, check_window, log_of
+from proxy.formats.cosign.dsse import Envelope
+from proxy.formats.cosign.entry import LogEntry, Signed, check_binding
+from proxy.formats.cosign.identity import Identity, WantedIdentity
+from proxy.formats.cosign.shapes import Extras
+from proxy.formats.cosign.trust_root import TrustRoot
+from proxy.oci.digest import Digest
+from proxy.verdict import Failure, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A signature with all that came with it. Nothing in it is proven."""
+
+    signed: Signed
+    extras: Extras
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What must be proven besides the signature: an entry in a log, a timestamp, a certificate that was logged."""
+
+    log: bool = True
+    timestamp: bool = False
+    certificate_log: bool = True
+
+
+# A key's signature counts by itself.
+NO_DEMANDS = Demands(log=False, timestamp=False, certificate_log=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A time that somebody trusted vouches for."""
+
+    moment: datetime
+    source: str
+
+
+@dataclass(slots=True)
+class Proven:
+    """What has been proven so far; whole once no check failed.
+
+    `times` are in the order of the material, those of logs first. `identity` is None for a key.
+    """
+
+    identity: Identity | None = None
+    times: list[Time] = field(default_factory=list)
+    log_index: int | None = None
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Write it for people, by name."""
+        identity = self.identity
+        named = (
+            (("subject", identity.subject), ("issuer", identity.issuer), *identity.claims.items()) if identity else ()
+        )
+        times = tuple((f"time by {one.source}", one.moment.isoformat()) for one in self.times)
+        return (*named, *times, *((("log_index", str(self.log_index)),) if self.log_index is not None else ()))
+
+
+def prove_by_key(material: Material, root: TrustRoot, demands: Demands, proven: Proven) -> Failure | None:
+    """Prove what is demanded beside a signature by a key; what is not demanded is not looked at.
+
+    The signature itself is the caller's to check, before it believes anything that came with it.
+    """
+    if demands.log and (failure := _prove_log(material, root, demands, proven)):
+        return failure
+    if demands.timestamp and (failure := _prove_timestamps(material, root, demands, proven)):
+        return failure
+    return (
+        _check_log_windows(material.extras.entries, root, [one.moment for one in proven.times]) if demands.log else None
+    )
+
+
+def prove_by_certificate(  # noqa: PLR0911, PLR0913, PLR0917 (a check list: all it depends on, out where a check fails)
+    certificate: bytes,
+    wanted: WantedIdentity,
+    material: Material,
+    root: TrustRoot,
+    demands: Demands,
+    proven: Proven,
+) -> Failure | None:
+    """Prove that whom the certificate names signed, while it was valid, and that it is the one who is wanted."""
+    leaf = parse_certificate(certificate, "the certificate")
+    # 1. The log has the entry, and the entry is about this signature, this certificate and this content.
+    if failure := _prove_log(material, root, demands, proven):
+        return failure
+    # 2. The timestamps are by an authority of the trust root, and of this signature.
+    if failure := _prove_timestamps(material, root, demands, proven):
+        return failure
+    # 3. Somebody vouches for the time of the signature: a certificate lives ten minutes, and says nothing without one.
+    if not proven.times:
+        return Failure(Reason.TIME_NOT_PROVEN, "neither the log nor a timestamp proves when it was signed")
+    moments = [one.moment for one in proven.times]
+    if failure := _check_log_windows(material.extras.entries, root, moments):
+        return failure
+    # 4. At each of these times there is a path to an authority of the trust root, valid and in use (hybrid model).
+    issuer = _issuer(leaf, root, moments)
+    if isinstance(issuer, Failure):
+        return issuer
+    # 5. The certificate was logged where its owner can see it.
+    if demands.certificate_log and isinstance(logged := check_scts(leaf, issuer, root.certificate_logs), Failure):
+        return logged
+    # 6. The certificate's key made the signature.
+    if not signed_by(PublicKey.of(leaf.public_key()), material.signed):
+        return Failure(Reason.BAD_SIGNATURE, "the signature is not by the certificate's key over this content")
+    # 7. The certificate names the one who is wanted.
+    proven.identity = Identity.read(leaf)
+    return wanted.check(proven.identity)
+
+
+def _issuer(leaf: Certificate, root: TrustRoot, moments: Sequence[datetime]) -> Certificate | Failure:
+    """Return who issued the leaf, if there is a path at every one of these times."""
+    found = [issuer_at(leaf, root.certificate_authorities, moment, CODE_SIGNING) for moment in dict.fromkeys(moments)]
+    return next((one for one in found if isinstance(one, Failure)), found[0])
+
+
+def _prove_log(material: Material, root: TrustRoot, demands: Demands, proven: Proven) -> Failure | None:
+    """Check every entry; one that does not hold spoils the others."""
+    seen: set[tuple[bytes, int]] = set()
+    for entry in material.extras.entries:
+        log = log_of(root.logs, entry.log_id)
+        if log is None:
+            if demands.log:
+                return Failure(Reason.LOG_NOT_PROVEN, f"log {entry.log_id.hex():.64} is not in the trust root")
+            continue
+        if (log.log_id, entry.index) in seen:
+            return Failure(Reason.LOG_NOT_PROVEN, "one log entry is there twice")
+        seen.add((log.log_id, entry.index))
+        if failure := _prove_entry(entry, log, material.signed, proven):
+            return failure
+    if demands.log and not seen:
+        return Failure(Reason.LOG_NOT_PROVEN, "there is no entry of a transparency log")
+    return None
+
+
+def _prove_entry(entry: LogEntry, log: TransparencyLog, signed: Signed, proven: Proven) -> Failure | None:
+    # 1. Something of it can be proven.
+    if entry.promise is None and entry.proof is None:
+        return Failure(Reason.LOG_NOT_PROVEN, "the log entry has neither a promise nor a proof")
+    # 2. It is about this signature.
+    if failure := check_binding(entry, signed):
+        return failure
+    # 3. It is in the log, where there is a proof. A promise covers the number of the entry, which counts all shards;
+    #    a proof alone covers its own.
+    if entry.proof is not None and (failure := check_inclusion(log, entry.proof, entry.body)):
+        return failure
+    if entry.promise is None and entry.proof is not None and entry.index != entry.proof.index:
+        return Failure(Reason.LOG_NOT_PROVEN, "the log entry states another number than its proof")
+    # 4. The log promised to take it in, and when, where there is a promise. Only a promise covers the time; beside a
+    #    mere proof anybody can write one (CVE-2024-55655).
+    if entry.promise is not None:
+        moment = check_promise(log, entry.promise, entry.body, entry.integrated_time or 0, entry.index)
+        if isinstance(moment, Failure):
+            return moment
+        proven.times.append(Time(moment, f"log {log.origin}"))
+    proven.log_index = entry.index
+    return None
+
+
+def _prove_timestamps(material: Material, root: TrustRoot, demands: Demands, proven: Proven) -> Failure | None:
+    times: dict[datetime, None] = {}
+    for token in material.extras.timestamps:
+        found = _timestamp(token, material.extras.timestamped, root)
+        if isinstance(found, Failure):
+            return found
+        times[found] = None
+    proven.times += [Time(moment, "timestamp authority") for moment in times]
+    if demands.timestamp and not times:
+        return Failure(Reason.TIME_NOT_PROVEN, "there is no timestamp by an authority of the trust root")
+    return None
+
+
+def _timestamp(token: bytes, contents: Sequence[bytes], root: TrustRoot) -> datetime | Failure:
+    found: datetime | Failure = Failure(Reason.TIME_NOT_PROVEN, "there is nothing that a timestamp could be of")
+    for content in contents:
+        found = timestamp(token, content, root.timestamp_authorities)
+        if not isinstance(found, Failure):
+            return found
+    return found
+
+
+def _check_log_windows(entries: Sequence[LogEntry], root: TrustRoot, moments: Sequence[datetime]) -> Failure | None:
+    """Check that each log's key was in use when the signature was made, also where the entry itself has no time."""
+    logs = [log for entry in entries if (log := log_of(root.logs, entry.log_id)) is not None]
+    flaws = (check_window(log, moment) for log in logs for moment in moments)
+    return next((flaw for flaw in flaws if flaw is not None), None)
+
+
+def signed_by(key: PublicKey, signed: Signed) -> bool:
+    """Say whether this key made the signature over this content."""
+    match signed.content:
+        case Envelope() as envelope:
+            return key.verify(signed.signature, envelope.signed)
+        case Digest() as digest:
+            return key.verify_sha256(signed.signature, bytes.fromhex(digest.hex))
+        case content:
+            return key.verify(signed.signature, content)
