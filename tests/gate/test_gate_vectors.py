@@ -1,4 +1,4 @@
-"""Every shared snapshot whose policy is a key, pulled through the gate as a client would pull it."""
+"""Every shared snapshot, pulled through the gate as a client would pull it."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -8,8 +8,6 @@ import pytest
 from support.fakes import Watcher
 from support.snapshot import all_cases
 
-from proxy.crypto.keys import PublicKey
-from proxy.formats.cosign.signer import CosignKeySigner
 from proxy.gate import Gate, Judge, Memory
 from proxy.oci.digest import Digest
 from proxy.oci.errors import CorruptError
@@ -23,7 +21,7 @@ from proxy.stores.grants import MemoryMemberships
 from proxy.stores.verdicts import MemoryVerdicts
 from proxy.verdict import Undetermined
 
-CASES = [case for case in all_cases() if case.asks_for_a_key_only]
+CASES = all_cases()
 
 
 def clock() -> datetime:
@@ -31,13 +29,7 @@ def clock() -> datetime:
 
 
 def gate(case, source, tasks) -> Gate:
-    signer = CosignKeySigner(
-        "release",
-        PublicKey.parse(case.key_pem()),
-        case.policy.get("annotations", {}),
-        case.signature_repository,
-    )
-    rule = Rule("all", (Pattern.parse("**"),), parse("release"), {"release": signer})
+    rule = Rule("all", (Pattern.parse("**"),), parse("release"), {"release": case.signer()})
     ids = count()
     return Gate(
         rules=Rules([rule]),

@@ -10,14 +10,36 @@ from typing import Any
 
 import pytest
 
+from proxy.crypto.keys import PublicKey
 from proxy.formats.api import Referrers
+from proxy.formats.cosign.discover import CosignDiscovery
+from proxy.formats.cosign.identity import WantedIdentity
+from proxy.formats.cosign.patterns import Exact, Pattern
+from proxy.formats.cosign.proof import Demands
+from proxy.formats.cosign.signer import CosignSigner
+from proxy.formats.cosign.trust_root import NO_TRUST_ROOT, TrustRoot
+from proxy.formats.cosign.verify import Wanted, WantedKey
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError
 from proxy.oci.manifest import OCI_INDEX, Descriptor, Manifest
 from proxy.oci.reference import Reference, Repository
+from proxy.verdict import Failure, Reason
 
 VECTORS = Path(__file__).parents[3] / "shared" / "vectors" / "cosign"
 REGISTRY = "registry.private.test"
+
+
+@dataclass(frozen=True)
+class OfType:
+    """An attestation of one predicate type, whatever it says (a `WantedAttestation`)."""
+
+    predicate_type: str
+
+    def check(self, statement, now):
+        """Compare the types."""
+        if statement.predicate_type == self.predicate_type:
+            return (("predicate_type", self.predicate_type),)
+        return Failure(Reason.CONDITION_NOT_MET, f"an attestation of type {statement.predicate_type!a:.80}")
 
 
 @dataclass(frozen=True)
@@ -48,12 +70,6 @@ class Case:
         return self.expect["policy"]
 
     @property
-    def signature_repository(self):
-        """Where the signatures are, if the policy says so."""
-        path = self.policy.get("signature_repository")
-        return Repository.of(REGISTRY, path) if path else None
-
-    @property
     def accept(self):
         """The verdict of a correct verifier."""
         return self.expect["accept"]
@@ -63,19 +79,30 @@ class Case:
         """Whether the opposite verdict is defensible too."""
         return "tolerated" in self.expect
 
-    @property
-    def asks_for_a_key_only(self):
-        """Whether the policy wants a signature by a key, without log entry and timestamp."""
+    def signer(self):
+        """Make the signer of the policy."""
         policy = self.policy
-        return (
-            policy["type"] == "key"
-            and "attestation" not in policy
-            and (policy["tlog"], policy["tsa"]) == ("optional", "optional")
-        )
+        demands = Demands(policy["tlog"] == "required", policy["tsa"] == "required", policy["type"] == "keyless")
+        annotations = tuple(sorted(policy.get("annotations", {}).items()))
+        attestation = OfType(policy["attestation"]["predicateType"]) if "attestation" in policy else None
+        wanted = Wanted(self._who(), self._root(), demands, annotations, attestation)
+        discovery = CosignDiscovery(self._signature_repository(), attestations=attestation is not None)
+        return CosignSigner("release", wanted, discovery)
 
-    def key_pem(self):
-        """Read the key of the policy."""
-        return (self.path / self.policy["key"]).read_bytes()
+    def _who(self):
+        policy = self.policy
+        if policy["type"] == "key":
+            return WantedKey(PublicKey.parse((self.path / policy["key"]).read_bytes()))
+        subject = Exact(policy["subject"]) if "subject" in policy else Pattern.parse(policy["subject_regex"])
+        return WantedIdentity(Exact(policy["issuer"]), subject)
+
+    def _root(self):
+        name = self.policy.get("trusted_root")
+        return TrustRoot.parse((self.path / name).read_bytes()) if name else NO_TRUST_ROOT
+
+    def _signature_repository(self):
+        path = self.policy.get("signature_repository")
+        return Repository.of(REGISTRY, path) if path else None
 
     def source(self, *, referrers_api):
         """Make the registry to read from."""
