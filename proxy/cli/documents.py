@@ -6,6 +6,7 @@ from typing import Any
 from proxy.cli.clients import Client, Endpoint, Setup, egress_rule
 from proxy.config import Settings
 from proxy.gate import Candidate, Examination
+from proxy.policy import plain
 from proxy.verdict import Accepted, Evidence, InsecureUnverified, Refused, Rejection, Undetermined, Verdict
 
 _OUTCOMES = {
@@ -31,11 +32,11 @@ def examination(seen: Examination) -> dict[str, Any]:
         "digest": str(subject.digest),
         "rule": verdict.rule,
         "verdict": outcome(verdict),
-        "evidence": [evidence(one) for one in verdict.evidence] if isinstance(verdict, Accepted) else [],
-        "rejections": [rejection(one) for one in verdict.rejections] if isinstance(verdict, Refused) else [],
+        "evidence": [plain.evidence(one) for one in verdict.evidence] if isinstance(verdict, Accepted) else [],
+        "rejections": [plain.rejection(one) for one in verdict.rejections] if isinstance(verdict, Refused) else [],
         "cause": verdict.cause if isinstance(verdict, Undetermined) else None,
         "candidates": [_candidate(one) for one in seen.candidates],
-        "unreadable": [rejection(one) for one in seen.rejections],
+        "unreadable": [plain.rejection(one) for one in seen.rejections],
         "unreached": list(seen.unreached),
     }
 
@@ -47,26 +48,9 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "location": candidate.signature.location,
         "kind": candidate.signature.kind,
         "counted": isinstance(finding, Evidence),
-        "evidence": evidence(finding) if isinstance(finding, Evidence) else None,
-        "rejection": rejection(finding) if isinstance(finding, Rejection) else None,
+        "evidence": plain.evidence(finding) if isinstance(finding, Evidence) else None,
+        "rejection": plain.rejection(finding) if isinstance(finding, Rejection) else None,
     }
-
-
-def evidence(one: Evidence) -> dict[str, Any]:
-    """Return what one signature proved."""
-    return {
-        "format": one.format,
-        "signer": one.signer,
-        "signature": one.signature,
-        "trust": one.trust,
-        "signed_at": one.signed_at.isoformat() if one.signed_at else None,
-        "claims": dict(one.claims),
-    }
-
-
-def rejection(one: Rejection) -> dict[str, Any]:
-    """Return why one candidate or signer did not count."""
-    return {"reason": str(one.reason), "detail": one.detail, "signer": one.signer, "signature": one.signature}
 
 
 def settings(read: Settings) -> dict[str, Any]:

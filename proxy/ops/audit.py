@@ -20,9 +20,10 @@ import structlog
 
 from proxy.ops.clients import shown_user_agent
 from proxy.ops.metrics import verdict_name
+from proxy.policy import plain
 from proxy.policy.explain import explain
 from proxy.policy.model import Decision
-from proxy.verdict import Accepted, Evidence, Refused, Rejection, Undetermined
+from proxy.verdict import Accepted, Refused, Rejection, Undetermined
 
 # Lines of about 1 KiB that may wait while the disk is slow.
 WAITING_MAX = 10_000
@@ -30,6 +31,7 @@ WAITING_MAX = 10_000
 # rejections there are is limited by the policy.
 CLAIMS_MAX = 20
 TEXT_MAX = 500
+_WHO = frozenset({"subject", "issuer"})
 
 
 class Audit:
@@ -128,29 +130,30 @@ def _about(decision: Decision) -> dict[str, Any]:
     }
     match verdict:
         case Accepted():
-            fields["signers"] = [_evidence(it) for it in verdict.evidence]
+            fields["signers"] = [_bounded(plain.evidence(it)) for it in verdict.evidence]
         case Refused():
-            fields["rejections"] = [_rejection(it) for it in verdict.rejections]
+            fields["rejections"] = [_bounded(_rejection(it)) for it in verdict.rejections]
         case Undetermined():
             fields["cause"] = verdict.cause[:TEXT_MAX]
     return fields
 
 
-def _evidence(evidence: Evidence) -> dict[str, Any]:
-    return {
-        "signer": evidence.signer,
-        "format": evidence.format,
-        "trust": evidence.trust,
-        "signature": evidence.signature,
-        "signed_at": evidence.signed_at.isoformat() if evidence.signed_at else None,
-        "claims": [[name[:TEXT_MAX], text[:TEXT_MAX]] for name, text in evidence.claims[:CLAIMS_MAX]],
-    }
-
-
 def _rejection(rejection: Rejection) -> dict[str, Any]:
-    return {
-        "reason": rejection.reason.value,
-        "detail": rejection.detail[:TEXT_MAX],
-        "signer": rejection.signer,
-        "signature": rejection.signature,
-    }
+    fields = plain.rejection(rejection)
+    # Who it was, if that is proven; the rest is for whoever looks closer (`sealgate verify`).
+    fields["proven"] = [[name, text] for name, text in rejection.proven if name in _WHO]
+    return fields
+
+
+def _bounded(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: _bound(value) for name, value in fields.items()}
+
+
+def _bound(value: Any) -> Any:  # noqa: ANN401 (whatever JSON can hold)
+    match value:
+        case str():
+            return value[:TEXT_MAX]
+        case list():
+            return [_bound(one) for one in value[:CLAIMS_MAX]]
+        case _:
+            return value

@@ -13,12 +13,16 @@ from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError
 from proxy.oci.reference import Repository
 from proxy.oci.strict_json import loads_object
+from proxy.policy import plain
 from proxy.verdict import Accepted, Evidence, InsecureUnverified, Reason, Refused, Rejection, Subject
 
-VERSION = 1
+# 2: who signed, the source of the time, the log entry, and what was proven of a candidate that did not count.
+VERSION = 2
 _COMMON = frozenset({"v", "id", "verdict", "tag", "rule", "expires"})
-_EVIDENCE = frozenset({"format", "signer", "signature", "trust", "signed_at", "claims"})
-_REJECTION = frozenset({"reason", "detail", "signer", "signature"})
+_EVIDENCE = frozenset(
+    {"format", "signer", "signature", "trust", "signed_at", "claims", "subject", "issuer", "time_source", "log_index"}
+)
+_REJECTION = frozenset({"reason", "detail", "signer", "signature", "proven"})
 
 
 def dumps(identifier: str, verdict: Accepted | InsecureUnverified | Refused) -> bytes:
@@ -32,9 +36,9 @@ def dumps(identifier: str, verdict: Accepted | InsecureUnverified | Refused) -> 
         "expires": verdict.expires.isoformat(),
     }
     if isinstance(verdict, Accepted):
-        document["evidence"] = [_write_evidence(it) for it in verdict.evidence]
+        document["evidence"] = [plain.evidence(it) for it in verdict.evidence]
     elif isinstance(verdict, Refused):
-        document["rejections"] = [_write_rejection(it) for it in verdict.rejections]
+        document["rejections"] = [plain.rejection(it) for it in verdict.rejections]
     return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 
@@ -83,17 +87,6 @@ _KINDS_BY_TYPE: dict[type, str] = {
 }
 
 
-def _write_evidence(evidence: Evidence) -> dict[str, Any]:
-    return {
-        "format": evidence.format,
-        "signer": evidence.signer,
-        "signature": evidence.signature,
-        "trust": evidence.trust,
-        "signed_at": evidence.signed_at.isoformat() if evidence.signed_at else None,
-        "claims": evidence.claims,
-    }
-
-
 def _read_evidence(value: object) -> Evidence:
     members = _object(value, _EVIDENCE)
     return Evidence(
@@ -102,24 +95,12 @@ def _read_evidence(value: object) -> Evidence:
         _text(members, "signature"),
         _text(members, "trust"),
         None if members["signed_at"] is None else _time(members, "signed_at"),
-        tuple(_read_claim(it) for it in _list(members, "claims")),
+        _pairs(members, "claims"),
+        _optional_text(members, "subject"),
+        _optional_text(members, "issuer"),
+        _optional_text(members, "time_source"),
+        None if members["log_index"] is None else _index(members, "log_index"),
     )
-
-
-def _read_claim(value: object) -> tuple[str, str]:
-    match value:
-        case [str() as name, str() as text]:
-            return name, text
-    raise MalformedError("a claim of the remembered verdict is not a pair of texts")
-
-
-def _write_rejection(rejection: Rejection) -> dict[str, Any]:
-    return {
-        "reason": rejection.reason.value,
-        "detail": rejection.detail,
-        "signer": rejection.signer,
-        "signature": rejection.signature,
-    }
 
 
 def _read_rejection(value: object) -> Rejection:
@@ -129,7 +110,11 @@ def _read_rejection(value: object) -> Rejection:
     except ValueError:
         raise MalformedError("the remembered verdict has an unknown reason") from None
     return Rejection(
-        reason, _text(members, "detail"), _optional_text(members, "signer"), _optional_text(members, "signature")
+        reason,
+        _text(members, "detail"),
+        _optional_text(members, "signer"),
+        _optional_text(members, "signature"),
+        _pairs(members, "proven"),
     )
 
 
@@ -150,6 +135,24 @@ def _list(value: Mapping[str, Any], name: str) -> list[Any]:
     if not isinstance(items, list):
         raise MalformedError(f"{name} of the remembered verdict is not a list")
     return items
+
+
+def _pairs(value: Mapping[str, Any], name: str) -> tuple[tuple[str, str], ...]:
+    return tuple(_pair(it, name) for it in _list(value, name))
+
+
+def _pair(value: object, name: str) -> tuple[str, str]:
+    match value:
+        case [str() as first, str() as second]:
+            return first, second
+    raise MalformedError(f"{name} of the remembered verdict are not pairs of texts")
+
+
+def _index(value: Mapping[str, Any], name: str) -> int:
+    index = value[name]
+    if type(index) is not int or index < 0:
+        raise MalformedError(f"{name} of the remembered verdict is not a number of a log entry")
+    return index
 
 
 def _text(value: Mapping[str, Any], name: str) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 from support.ops import ACCEPTED, AWAY, DOCKER, LET_THROUGH, REFUSED, UNVERIFIED, decision
-from support.stores import LATER, NOW, accepted, digest, evidence, key, refused
+from support.stores import KEYLESS, LATER, NOW, PROVEN, accepted, digest, evidence, key, refused
 
 from proxy.ops import audit as module
-from proxy.ops.audit import TEXT_MAX, Audit
+from proxy.ops.audit import CLAIMS_MAX, TEXT_MAX, Audit
 from proxy.verdict import Reason, Rejection
 
 COMMON = {
@@ -42,7 +42,11 @@ LINES = [
                     "format": "cosign",
                     "trust": "sha256:00",
                     "signature": "sha256-0.sig",
+                    "subject": None,
+                    "issuer": None,
                     "signed_at": None,
+                    "time_source": None,
+                    "log_index": None,
                     "claims": [["team", "a"]],
                 }
             ],
@@ -55,7 +59,9 @@ LINES = [
             "served": False,
             "reason": "not_signed",
             "explanation": "not signed",
-            "rejections": [{"reason": "not_signed", "detail": "no signature", "signer": None, "signature": None}],
+            "rejections": [
+                {"reason": "not_signed", "detail": "no signature", "signer": None, "signature": None, "proven": []}
+            ],
         },
     ),
     (
@@ -97,11 +103,44 @@ def test_a_verdict_is_one_line(path, judged, fields):
     assert written(path) == [COMMON | fields]
 
 
-def test_when_it_was_signed_if_that_is_proven(path):
+def test_who_signed_and_when_if_that_is_proven(path):
     audit = Audit.open(path, pytest.fail)
-    audit.verdict(decision(accepted(key(), LATER, evidence(signed_at=NOW))), time=NOW, client="")
+    audit.verdict(decision(accepted(key(), LATER, KEYLESS)), time=NOW, client="")
     audit.close()
-    assert written(path)[0]["signers"][0]["signed_at"] == "2026-11-21T12:00:00+00:00"
+    assert written(path)[0]["signers"] == [
+        {
+            "signer": "release",
+            "format": "cosign",
+            "trust": "sha256:00",
+            "signature": "sha256-0.sig",
+            "subject": "someone@example.com",
+            "issuer": "https://issuer.example",
+            "signed_at": "2026-11-21T12:00:00+00:00",
+            "time_source": "log rekor.example",
+            "log_index": 7,
+            "claims": [["source_repository_ref", "refs/heads/main"], ["team", "a"]],
+        }
+    ]
+
+
+def test_whose_signature_did_not_count_if_that_is_proven(path):
+    audit = Audit.open(path, pytest.fail)
+    audit.verdict(decision(refused(key(), rejections=[PROVEN])), time=NOW, client="")
+    audit.close()
+    (rejected,) = written(path)[0]["rejections"]
+    assert rejected["proven"] == [["subject", "someone@example.com"], ["issuer", "https://issuer.example"]]
+
+
+def test_evidence_is_bounded_and_on_one_line_whatever_it_cites(path):
+    long = "a\n\r\x1b\u2028\ud800" + "x" * 9999
+    hostile = evidence(subject=long, issuer=long, time_source=long, claims=((long, long),) * 999)
+    audit = Audit.open(path, pytest.fail)
+    audit.verdict(decision(accepted(key(), proof=hostile)), time=NOW, client="")
+    audit.close()
+    ((signer,),) = (line["signers"] for line in written(path))
+    assert len(signer["claims"]) == CLAIMS_MAX
+    texts = [signer["subject"], signer["issuer"], signer["time_source"], *signer["claims"][0]]
+    assert {len(text) for text in texts} == {TEXT_MAX}
 
 
 def test_an_outage_that_is_let_through_is_seen(path):
@@ -112,13 +151,14 @@ def test_an_outage_that_is_let_through_is_seen(path):
 
 
 def test_every_reason_on_one_line_whatever_it_cites(path):
-    hostile = [Rejection(it, "a\n\r\x1b\u2028\ud800" + "x" * 9999) for it in Reason]
+    hostile = [Rejection(it, "a\n\r\x1b\u2028\ud800" + "x" * 9999, proven=(("subject", "y" * 9999),)) for it in Reason]
     audit = Audit.open(path, pytest.fail)
     audit.verdict(decision(refused(key(), rejections=hostile)), time=NOW, client="")
     audit.close()
     (line,) = written(path)
     assert [it["reason"] for it in line["rejections"]] == [it.value for it in Reason]
     assert {len(it["detail"]) for it in line["rejections"]} == {TEXT_MAX}
+    assert {len(it["proven"][0][1]) for it in line["rejections"]} == {TEXT_MAX}
 
 
 @pytest.mark.parametrize(

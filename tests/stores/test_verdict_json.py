@@ -5,21 +5,22 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.stores import NOW, accepted, evidence, key, refused, unverified
+from support.stores import KEYLESS, PROVEN, accepted, key, refused, unverified
 
 from proxy.oci.errors import MalformedError
 from proxy.stores.verdict_json import dumps, loads
 
 KEY = key()
 WRITTEN = {
-    "accepted": json.loads(dumps("k7f3", accepted(KEY, proof=evidence(signed_at=NOW, claims=(("a", "b"),))))),
-    "refused": json.loads(dumps("k7f3", refused(KEY))),
+    "accepted": json.loads(dumps("k7f3", accepted(KEY, proof=KEYLESS))),
+    "refused": json.loads(dumps("k7f3", refused(KEY, rejections=[PROVEN]))),
     "unverified": json.loads(dumps("k7f3", unverified(KEY))),
 }
 GONE = object()
 CHANGES = [
-    ("accepted", ["v"], 2),
-    ("accepted", ["v"], "1"),
+    ("accepted", ["v"], 1),
+    ("accepted", ["v"], 3),
+    ("accepted", ["v"], "2"),
     ("accepted", ["id"], GONE),
     ("accepted", ["id"], 7),
     ("accepted", ["tag"], GONE),
@@ -42,6 +43,16 @@ CHANGES = [
     ("accepted", ["evidence", 0, "claims", 0], ["a"]),
     ("accepted", ["evidence", 0, "claims", 0], ["a", 1]),
     ("accepted", ["evidence", 0, "claims", 0], "ab"),
+    ("accepted", ["evidence", 0, "subject"], 7),
+    ("accepted", ["evidence", 0, "issuer"], GONE),
+    ("accepted", ["evidence", 0, "time_source"], []),
+    ("accepted", ["evidence", 0, "log_index"], "7"),
+    ("accepted", ["evidence", 0, "log_index"], -1),
+    ("accepted", ["evidence", 0, "log_index"], True),
+    ("accepted", ["evidence", 0, "log_index"], 7.0),
+    ("refused", ["rejections", 0, "proven"], GONE),
+    ("refused", ["rejections", 0, "proven"], None),
+    ("refused", ["rejections", 0, "proven", 0], ["subject"]),
     ("refused", ["verdict"], "accepted"),
     ("refused", ["rejections", 0, "reason"], "bored"),
     ("refused", ["rejections", 0, "reason"], None),
@@ -88,3 +99,11 @@ def test_a_damaged_byte_never_makes_another_verdict_kind(data):
     except MalformedError:
         return
     assert type(verdict) is type(refused(KEY))
+
+
+def test_what_the_former_version_wrote_is_judged_anew():
+    document = WRITTEN["accepted"] | {"v": 1}
+    new = {"subject", "issuer", "time_source", "log_index"}
+    document["evidence"] = [{name: one[name] for name in one.keys() - new} for one in document["evidence"]]
+    with pytest.raises(MalformedError, match="another version"):
+        read(json.dumps(document).encode())

@@ -43,6 +43,23 @@ def unverified(of, expires=LATER):
     return InsecureUnverified(Subject(of.repository, of.digest, of.tag), "everything", expires)
 
 
+KEYLESS = evidence(
+    signed_at=NOW,
+    claims=(("source_repository_ref", "refs/heads/main"), ("team", "a")),
+    subject="someone@example.com",
+    issuer="https://issuer.example",
+    time_source="log rekor.example",
+    log_index=7,
+)
+PROVEN = Rejection(
+    Reason.UNTRUSTED_SIGNER,
+    "another subject is wanted",
+    "release",
+    "sha256-0.sig",
+    (("subject", "someone@example.com"), ("issuer", "https://issuer.example"), ("log_index", "7")),
+)
+
+
 def remembered(of, verdict=None, identifier="k7f3"):
     return Remembered(identifier, verdict or accepted(of))
 

@@ -1,0 +1,35 @@
+"""Evidence and rejections as plain values: one form for the audit log, for `--json` and for what is remembered.
+
+The members are public; add, do not rename. Pairs stay pairs: an annotation may have the name of a certificate's claim.
+"""
+
+from typing import Any
+
+from proxy.verdict import Evidence, Rejection
+
+
+def evidence(one: Evidence) -> dict[str, Any]:
+    """Return what one signature proved, with only what JSON can hold."""
+    return {
+        "signer": one.signer,
+        "format": one.format,
+        "trust": one.trust,
+        "signature": one.signature,
+        "subject": one.subject,
+        "issuer": one.issuer,
+        "signed_at": one.signed_at.isoformat() if one.signed_at else None,
+        "time_source": one.time_source,
+        "log_index": one.log_index,
+        "claims": [list(pair) for pair in one.claims],
+    }
+
+
+def rejection(one: Rejection) -> dict[str, Any]:
+    """Return why one candidate or signer did not count, with only what JSON can hold."""
+    return {
+        "reason": one.reason.value,
+        "detail": one.detail,
+        "signer": one.signer,
+        "signature": one.signature,
+        "proven": [list(pair) for pair in one.proven],
+    }
