@@ -114,6 +114,6 @@ def begun(shape=Shape.BUNDLE, image=IMAGE):
     return signature_of(image, shape)
 
 
-def made(shape=Shape.BUNDLE, signer=REQUEST, *, image=IMAGE, logs=("rekor1",), stamped=False, sigstore=SIGSTORE):
+def made(shape=Shape.BUNDLE, signer=REQUEST, *, image=IMAGE, logs=("rekor1",), stamped=False):
     """Sign, log and stamp at AT."""
-    return sigstore.sign(begun(shape, image), signer, AT, logs=logs, stamped=stamped)
+    return SIGSTORE.sign(begun(shape, image), signer, AT, logs=logs, stamped=stamped)
