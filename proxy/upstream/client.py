@@ -30,6 +30,7 @@ from proxy.upstream.blobs import OK, PARTIAL, RANGE_NOT_SATISFIABLE, BlobStream,
 from proxy.upstream.endpoint import Endpoint, Limits
 from proxy.upstream.listing import LISTING_BYTES_MAX, all_referrers, next_page, read_tags
 from proxy.upstream.observer import Observer
+from proxy.upstream.origins import read_origin
 from proxy.upstream.retry import Backoff
 from proxy.upstream.transport import Request, Transport, open_session
 
@@ -58,7 +59,7 @@ class Upstream:
     ) -> None:
         self._endpoint = endpoint
         self._name = endpoint.name
-        self._origin = URL(endpoint.url).origin()
+        self._origin = read_origin(endpoint.url)
         self._backoff = backoff
         self._limits = limits or Limits()
         self._observer = observer or Observer()

@@ -15,6 +15,7 @@ from proxy.oci.reference import check_tag
 from proxy.oci.strict_json import loads_object
 from proxy.upstream.answers import media_type, off_the_loop
 from proxy.upstream.blobs import OK
+from proxy.upstream.origins import origin_of
 from proxy.upstream.transport import Request, Transport
 from proxy.verdict import Failure, Reason
 
@@ -63,7 +64,7 @@ async def _referrer_pages(
         if left < 0:
             raise OverLimitError(f"longer than {LISTING_BYTES_MAX} bytes")
         yield await off_the_loop(_read_referrers, body)
-        following = next_page(response, server, first.url.origin())
+        following = next_page(response, server, origin_of(first.url))
         if following is None:
             return
         if loop.time() - begun > LISTING_SECONDS:
@@ -77,7 +78,7 @@ def next_page(response: ClientResponse, server: str, origin: URL) -> URL | None:
     try:
         link = response.links.get("next")
         url = URL(link["url"]) if link is not None else None
-        foreign = url is not None and url.origin() != origin
+        foreign = url is not None and origin_of(url) != origin
     except ValueError:
         foreign = True
     if foreign:

@@ -31,7 +31,12 @@ def read_origin(text: str) -> URL:
         raise MalformedError(f"{text[:80]!r} is not an http or https URL")
     if url != url.origin().with_path("/"):
         raise MalformedError("the URL of a registry is only scheme, host and port: no user, path or query")
-    return url.origin()
+    return origin_of(url)
+
+
+def origin_of(url: URL) -> URL:
+    """Return scheme, host and port of a URL; equal for `https://a.test` and `https://a.test:443`, as URLs are not."""
+    return URL(str(url.origin()))
 
 
 def is_loopback(host: str) -> bool:

@@ -17,7 +17,7 @@ from proxy.upstream.auth import Authenticator
 from proxy.upstream.challenge import Challenge, parse_challenges
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.observer import Observer
-from proxy.upstream.origins import redirect_target
+from proxy.upstream.origins import origin_of, read_origin, redirect_target
 from proxy.upstream.retry import Backoff
 
 # Registry, front server, storage: one or two are usual; Go's http.Client gives up after 10.
@@ -70,7 +70,7 @@ class Transport:
         observer: Observer,
     ) -> None:
         self._endpoint = endpoint
-        self._origin = URL(endpoint.url).origin()
+        self._origin = read_origin(endpoint.url)
         self._session = session
         self._authenticator = authenticator
         self._backoff = backoff
@@ -94,7 +94,7 @@ class Transport:
     async def _send(self, request: Request) -> ClientResponse:
         authorization = await self._authenticator.authorization(request.repository)
         response = await self._follow(request, authorization)
-        if response.status == _UNAUTHORIZED and response.url.origin() == self._origin:
+        if response.status == _UNAUTHORIZED and origin_of(response.url) == self._origin:
             challenges = await self._challenges(response)
             authorization = await self._authenticator.renewed(challenges, request.repository, authorization)
             response = await self._follow(request, authorization)
@@ -135,7 +135,7 @@ class Transport:
                 return response
             await self._drain(response)
             url = self._redirected(url, response)
-            if url.origin() != self._origin:
+            if origin_of(url) != self._origin:
                 authorization = None  # and it stays so, should the way lead back
         raise UnavailableError(f"{self._endpoint.name} redirects more than {REDIRECTS_MAX} times")
 

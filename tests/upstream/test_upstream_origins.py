@@ -5,7 +5,7 @@ from yarl import URL
 
 from proxy.oci.errors import MalformedError, UnavailableError, UpstreamDeniedError
 from proxy.upstream.endpoint import Endpoint
-from proxy.upstream.origins import is_loopback, read_origin, redirect_target, token_service
+from proxy.upstream.origins import is_loopback, origin_of, read_origin, redirect_target, token_service
 
 HUB = "https://registry-1.docker.io"
 
@@ -166,7 +166,24 @@ def test_loopback(host, loopback):
 
 @pytest.mark.parametrize("url", [HUB, f"{HUB}/", "http://127.0.0.1:5000", "https://[::1]:5000", "HTTPS://Ghcr.io:443"])
 def test_urls_of_registries(url):
-    assert read_origin(url) == URL(url).origin()
+    assert read_origin(url) == URL(str(URL(url).origin()))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://ghcr.io:443", "https://ghcr.io/v2/", True),
+        ("http://127.0.0.1:80", "http://127.0.0.1/v2/", True),
+        ("https://GHCR.io", "https://ghcr.io:443/v2/?n=1", True),
+        ("https://ghcr.io:80", "https://ghcr.io", False),
+        ("http://ghcr.io", "https://ghcr.io", False),
+        ("https://ghcr.io", "https://ghcr.io:8443", False),
+        ("https://ghcr.io", "https://ghcr.io.example", False),
+    ],
+)
+def test_origins(one, other, same):
+    """Else a registry that is configured with its default port is taken for another when it asks for a token."""
+    assert (read_origin(one) == origin_of(URL(other))) is same
 
 
 @pytest.mark.parametrize(
