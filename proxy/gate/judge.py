@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.formats.api import Discovered, Discovery, Requirement, Source, UntrustedSignature
+from proxy.gate.merge import merged
 from proxy.gate.once import Once
 from proxy.gate.timed import TimedSource
 from proxy.policy.evaluate import Lifetimes, evaluate
@@ -36,13 +37,22 @@ class Judge:
     """Turns a subject and its rule into a verdict.
 
     `seconds` bounds one whole discovery; `TimedSource` says what becomes of what is not found by then. `at_once` bounds
-    how many images are judged at the same time, for each may hold signatures of some megabytes in memory.
+    how many images are judged at the same time, for each may hold signatures of some megabytes in memory. `canonical`
+    is searched besides `source`, at the same time and for as long, and what is found in either counts.
     """
 
-    def __init__(
-        self, source: Source, clock: Callable[[], datetime], lifetimes: Lifetimes, *, seconds: float, at_once: int
+    def __init__(  # noqa: PLR0913 (one composition root calls this, with names)
+        self,
+        source: Source,
+        clock: Callable[[], datetime],
+        lifetimes: Lifetimes,
+        *,
+        seconds: float,
+        at_once: int,
+        canonical: Source | None = None,
     ) -> None:
         self._source = source
+        self._canonical = canonical
         self._clock = clock
         self._lifetimes = lifetimes
         self._seconds = seconds
@@ -66,9 +76,20 @@ class Judge:
 
     async def _discover(self, discoveries: set[Discovery], subject: Subject) -> Mapping[Discovery, Discovered]:
         ordered = list(discoveries)
-        source = Once(TimedSource(self._source, self._seconds))
-        results = await asyncio.gather(*(self._discover_one(discovery, subject, source) for discovery in ordered))
+        if self._canonical is None:
+            results = await self._discover_in(self._source, ordered, subject)
+        else:
+            both = await asyncio.gather(
+                self._discover_in(self._source, ordered, subject), self._discover_in(self._canonical, ordered, subject)
+            )
+            results = await asyncio.to_thread(lambda: list(map(merged, *both)))
         return dict(zip(ordered, results, strict=True))
+
+    async def _discover_in(
+        self, source: Source, discoveries: Sequence[Discovery], subject: Subject
+    ) -> Sequence[Discovered]:
+        within = Once(TimedSource(source, self._seconds))
+        return await asyncio.gather(*(self._discover_one(one, subject, within) for one in discoveries))
 
     async def _discover_one(self, discovery: Discovery, subject: Subject, source: Source) -> Discovered:
         try:

@@ -34,7 +34,9 @@ class Endpoint:
     `name` is the registry's canonical name (`docker.io`), `url` where it is asked (`https://registry-1.docker.io`).
     `ca_file` (PEM) is trusted besides the system's roots, as Docker's `ca.crt` is. Plain http is for loopback, or with
     `insecure_http`. `token_realms` and `redirect_hosts` are host names (or `host:port`) of token services and of
-    storage that the rules of `origins` would refuse. Raises MalformedError for a name or URL that does not fit.
+    storage that the rules of `origins` would refuse. `signatures` is the registry that this one is a mirror of, where
+    the mirror loses signatures: asked for these besides it, with nothing of what is said here about the mirror.
+    Raises MalformedError for a name or URL that does not fit.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Endpoint:
     insecure_http: bool = False
     token_realms: frozenset[str] = frozenset()
     redirect_hosts: frozenset[str] = frozenset()
+    signatures: "Endpoint | None" = None
 
     def __post_init__(self) -> None:
         """Check once what everything below relies on."""

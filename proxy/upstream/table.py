@@ -10,6 +10,7 @@ from proxy.oci.errors import UnknownUpstreamError
 from proxy.oci.manifest import Descriptor, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.upstream.blobs import BlobStream
+from proxy.upstream.canonical import Canonical
 from proxy.upstream.client import Upstream
 from proxy.upstream.endpoint import Endpoint, Limits
 from proxy.upstream.observer import Observer
@@ -30,13 +31,19 @@ class Upstreams:
         limits: Limits | None = None,
         observer: Observer | None = None,
     ) -> None:
-        self._table = {endpoint.name: Upstream(endpoint, backoff, limits, observer) for endpoint in endpoints}
+        endpoints = tuple(endpoints)
+        self._table = {one.name: Upstream(one, backoff, limits, observer) for one in endpoints}
+        self._canonical = {
+            one.name: Upstream(one.signatures, backoff, limits, observer)
+            for one in endpoints
+            if one.signatures is not None
+        }
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         """Open all pools; nothing is dialled yet. Raises MalformedError where a CA file cannot be used."""
         async with AsyncExitStack() as stack:
-            for upstream in self._table.values():
+            for upstream in (*self._table.values(), *self._canonical.values()):
                 await stack.enter_async_context(upstream)
             self._stack = stack.pop_all()
         return self
@@ -49,6 +56,11 @@ class Upstreams:
     def names(self) -> Sequence[str]:
         """The canonical names of the configured registries, in the order of the configuration."""
         return tuple(self._table)
+
+    @property
+    def canonical(self) -> Canonical | None:
+        """Where to look for signatures besides; None where no upstream is a mirror that loses them."""
+        return Canonical(self._canonical) if self._canonical else None
 
     async def manifest(self, reference: Reference) -> Manifest:
         """See `Upstream.manifest`."""
