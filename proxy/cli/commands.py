@@ -11,7 +11,7 @@ import typer
 from proxy import __version__
 from proxy import app as application
 from proxy.cli import demo as demonstration
-from proxy.cli import documents, render
+from proxy.cli import documents, examined, render
 from proxy.cli.clients import Client, Endpoint, InputError, check_registries, setups
 from proxy.cli.install import read_ca, write
 from proxy.config import load
@@ -74,7 +74,7 @@ def verify(
     if as_json:
         render.document(documents.examination(seen))
     else:
-        render.examination(seen)
+        render.result(*examined.examination(seen))
     raise typer.Exit(_EXIT_CODES[type(seen.verdict)])
 
 

@@ -13,10 +13,7 @@ from rich.text import Text
 
 from proxy.app import Addresses
 from proxy.cli.clients import Endpoint, Setup, egress_rule
-from proxy.cli.documents import outcome
 from proxy.config import Settings
-from proxy.gate import Candidate, Examination
-from proxy.verdict import Accepted, Evidence, Refused, Undetermined, Verdict
 
 # What is piped has no width; a table that is cut at 80 columns would lose digests.
 _PIPE_WIDTH = 240
@@ -77,53 +74,9 @@ def _sentence(text: str) -> str:
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
-def examination(seen: Examination) -> None:
-    """Print a dry run: the verdict and its reasons, then every candidate."""
-    reached = seen.verdict
-    rows: list[tuple[str, str | Text]] = [
-        ("image", str(reached.subject)),
-        ("rule", reached.rule),
-        ("verdict", verdict(outcome(reached))),
-        *_because(reached),
-        *(("not readable", f"{one.signature or 'a candidate'}: {one.detail}") for one in seen.rejections),
-        *(("not reached", place) for place in seen.unreached),
-    ]
-    result(_grid(rows))
-    if seen.candidates:
-        result("", _candidates(seen.candidates))
-
-
 def verdict(word: str) -> Text:
     """Return a verdict's word in its colour."""
     return Text(word.replace("_", " "), style=f"bold {_COLOURS[word]}")
-
-
-def _because(reached: Verdict) -> list[tuple[str, str]]:
-    match reached:
-        case Accepted():
-            return [("signed by", text) for text in dict.fromkeys(map(_signed_by, reached.evidence))]
-        case Refused():
-            reasons = dict.fromkeys((one.signer, one.detail) for one in reached.rejections)
-            return [("because", f"{signer}: {detail}" if signer else detail) for signer, detail in reasons]
-        case Undetermined():
-            return [("because", reached.cause)]
-        case _:
-            return [("because", "the rule asks for no signature")]
-
-
-def _signed_by(evidence: Evidence) -> str:
-    when = f", at {evidence.signed_at.isoformat()}" if evidence.signed_at else ""
-    return f"{evidence.signer} ({evidence.format}, {evidence.trust}{when})"
-
-
-def _candidates(candidates: Sequence[Candidate]) -> Table:
-    tried = table("signer", "counts", "kind", "where", "why")
-    for one in candidates:
-        counts = isinstance(one.finding, Evidence)
-        why = one.finding.trust if isinstance(one.finding, Evidence) else one.finding.detail
-        answer = Text("yes" if counts else "no", style="green" if counts else "red")
-        tried.add_row(one.signer, answer, one.signature.kind, foreign(one.signature.location), foreign(why))
-    return tried
 
 
 def settings(read: Settings) -> None:
@@ -131,7 +84,7 @@ def settings(read: Settings) -> None:
     server = read.server
     scheme = "https" if server.tls_certificate else "http"
     result(
-        _grid(
+        grid(
             [
                 ("listen", f"{scheme}://{server.listen}, status and metrics at http://{server.admin_listen}"),
                 ("refusal", str(server.refusal)),
@@ -172,7 +125,8 @@ def _list(title: str, items: Sequence[str]) -> None:
     result(Text(title, style="bold"), *(f"- {item}" for item in items), "")
 
 
-def _grid(rows: Iterable[tuple[str, str | Text]]) -> Table:
+def grid(rows: Iterable[tuple[str, str | Text]]) -> Table:
+    """Return names and their values side by side. Texts may be a stranger's."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")

@@ -118,9 +118,9 @@ def test_verify_prints_json(run, config, monkeypatch, word):
     assert (seen["cause"] is not None) == (word == "undetermined")
 
 
-def test_verify_without_candidates_has_no_table(run, config, monkeypatch):
+def test_verify_without_candidates_shows_none(run, config, monkeypatch):
     sees(monkeypatch, Examination(VERDICTS["refused"]))
-    assert "counts" not in run("verify", "app:1", "--config", config)[1]
+    assert "does not count" not in run("verify", "app:1", "--config", config)[1]
 
 
 @pytest.mark.parametrize(
