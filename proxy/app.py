@@ -204,7 +204,8 @@ def _gate(
 def _judge(settings: Settings, upstreams: Upstreams) -> Judge:
     limits = settings.limits
     seconds = limits.verification_time.total_seconds()
-    return Judge(upstreams, clock, settings.lifetimes, seconds=seconds, at_once=limits.verifications_at_once)
+    most = limits.verifications_at_once
+    return Judge(upstreams, clock, settings.lifetimes, seconds=seconds, at_once=most, canonical=upstreams.canonical)
 
 
 def _state_dir(path: Path) -> Path:

@@ -157,8 +157,13 @@ def _policy_warnings(rules: Rules, signers: Mapping[str, object], upstreams: Map
 
 def _relaxations(rules: Rules, upstreams: Mapping[str, Endpoint]) -> list[str]:
     relaxed = [text for rule in rules for text in _relaxed(rule)]
-    return relaxed + [
+    relaxed += [
         f"{key_path('upstreams', name)}: insecure_http = true" for name, one in upstreams.items() if one.insecure_http
+    ]
+    return relaxed + [
+        f"{key_path('upstreams', name, 'signatures')}: insecure_http = true"
+        for name, one in upstreams.items()
+        if one.signatures is not None and one.signatures.insecure_http
     ]
 
 

@@ -108,8 +108,8 @@ class Server(Table):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Upstream(Table):
-    """[upstreams."NAME"]: a registry, by the name that stands in image names."""
+class SignatureRegistry(Table):
+    """[upstreams."NAME".signatures]: the registry that an upstream is a mirror of, which shares no key with it."""
 
     url: str | None = None
     ca_file: RelativePath | None = None
@@ -119,6 +119,12 @@ class Upstream(Table):
     insecure_http: bool = False
     token_realms: list[str] = Field(default_factory=list)
     redirect_hosts: list[str] = Field(default_factory=list)
+
+
+class Upstream(SignatureRegistry):
+    """[upstreams."NAME"]: a registry, by the name that stands in image names."""
+
+    signatures: dict[str, Any] | None = None
 
 
 class RuleTable(Table):
@@ -143,7 +149,8 @@ class Limits(Table):
     """[limits]: what one verification may take.
 
     12 s leave room for the image's own manifest within the 20 s that clients wait. Sixteen at once hold some hundred
-    megabytes at the very most, with sixteen images of the largest signatures that are read.
+    megabytes at the very most, with sixteen images of the largest signatures that are read, and twice that of an
+    upstream whose signatures are looked for in two places.
     """
 
     verification_time: Duration = timedelta(seconds=12)

@@ -2,16 +2,18 @@
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from proxy.config.mistakes import Mistake, key_path, read_table
-from proxy.config.schema import Upstream
+from proxy.config.schema import SignatureRegistry, Upstream
 from proxy.config.signers import read_file
 from proxy.oci.errors import MalformedError
 from proxy.oci.reference import DOCKER_HUB
 from proxy.upstream.endpoint import Credentials, Endpoint
+from proxy.upstream.origins import read_origin
 
 # Docker Hub's name in image names is not where its API is.
 _DOCKER_HUB_URL = "https://registry-1.docker.io"
@@ -25,31 +27,49 @@ def read_upstreams(
     """Read every upstream by its name, without those that are wrong."""
     upstreams: dict[str, Endpoint] = {}
     for name, table in tables.items():
-        read = read_table(Upstream, table, ("upstreams", name), folder, mistakes)
-        try:
-            if read is not None:
-                upstreams[name] = _endpoint(name, read)
-        except MalformedError as err:
-            what, _, hint = str(err).partition("; ")
-            mistakes.append(Mistake(key_path("upstreams", name), what, hint))
+        where = ("upstreams", name)
+        read = read_table(Upstream, table, where, folder, mistakes)
+        if read is None:
+            continue
+        endpoint = _endpoint(name, read, where, mistakes)
+        if endpoint is not None and read.signatures is not None:
+            endpoint = _with_signatures(endpoint, read.signatures, folder, mistakes)
+        if endpoint is not None:
+            upstreams[name] = endpoint
     return upstreams
 
 
-def _endpoint(name: str, read: Upstream) -> Endpoint:
-    if read.ca_file is not None:
-        check_ca_file(read.ca_file)
-    return Endpoint(
-        name,
-        read.url if read.url is not None else _DOCKER_HUB_URL if name == DOCKER_HUB else f"https://{name}",
-        read.ca_file,
-        _credentials(read),
-        read.insecure_http,
-        frozenset(read.token_realms),
-        frozenset(read.redirect_hosts),
-    )
+def _with_signatures(mirror: Endpoint, table: Mapping[str, Any], folder: Path, mistakes: list[Mistake]) -> Endpoint:
+    where = ("upstreams", mirror.name, "signatures")
+    read = read_table(SignatureRegistry, table, where, folder, mistakes)
+    canonical = _endpoint(mirror.name, read, where, mistakes) if read is not None else None
+    if canonical is not None and read_origin(canonical.url) == read_origin(mirror.url):
+        what = f"{canonical.url} is where the images come from too"
+        hint = "signatures are looked for there anyway; this table is for the registry that a mirror at url stands for"
+        mistakes.append(Mistake(key_path(*where, "url"), what, hint))
+    return replace(mirror, signatures=canonical)
 
 
-def _credentials(read: Upstream) -> Credentials | None:
+def _endpoint(name: str, read: SignatureRegistry, where: Sequence[str], mistakes: list[Mistake]) -> Endpoint | None:
+    try:
+        if read.ca_file is not None:
+            check_ca_file(read.ca_file)
+        return Endpoint(
+            name,
+            read.url if read.url is not None else _DOCKER_HUB_URL if name == DOCKER_HUB else f"https://{name}",
+            read.ca_file,
+            _credentials(read),
+            read.insecure_http,
+            frozenset(read.token_realms),
+            frozenset(read.redirect_hosts),
+        )
+    except MalformedError as err:
+        what, _, hint = str(err).partition("; ")
+        mistakes.append(Mistake(key_path(*where), what, hint))
+        return None
+
+
+def _credentials(read: SignatureRegistry) -> Credentials | None:
     given = [key for key in (read.password_file, read.password_env) if key is not None]
     if read.username is None and not given:
         return None

@@ -54,7 +54,7 @@ def test_what_the_example_comments_out_is_right_too(tmp_path):
     """Each commented key, by itself, is refused for nothing but a file, a variable or a partner that is not there."""
     text = EXAMPLE.read_text()
     lines = re.findall(r"^# [a-z_]+ = .*$", text, re.MULTILINE)
-    assert len(lines) == 16
+    assert len(lines) == 17
     for line in lines:
         for mistake in mistakes(tmp_path, text.replace(line, line.removeprefix("# "))):
             assert re.search("no such file|go together|needs either", mistake), mistake
