@@ -74,18 +74,24 @@ class Proven:
         return (*named, *times, *((("log_index", str(self.log_index)),) if self.log_index is not None else ()))
 
 
-def prove_by_key(material: Material, root: TrustRoot, demands: Demands, proven: Proven) -> Failure | None:
+def prove_by_key(
+    material: Material, root: TrustRoot, demands: Demands, now: datetime, proven: Proven
+) -> Failure | None:
     """Prove what is demanded beside a signature by a key; what is not demanded is not looked at.
 
     The signature itself is the caller's to check, before it believes anything that came with it.
     """
     if demands.log and (failure := _prove_log(material, root, demands, proven)):
         return failure
-    if demands.timestamp and (failure := _prove_timestamps(material, root, demands, proven)):
+    # A log that is demanded and has no time of its own needs one: its key may have been retired since.
+    timeless = demands.log and not proven.times
+    if (demands.timestamp or timeless) and (failure := _prove_timestamps(material, root, demands, proven)):
         return failure
-    return (
-        _check_log_windows(material.extras.entries, root, [one.moment for one in proven.times]) if demands.log else None
-    )
+    if not demands.log:
+        return None
+    # Where nothing proves when it was signed, the log must still be in use: else who has the key of a retired one could
+    # log what he likes.
+    return _check_log_windows(material.extras.entries, root, [one.moment for one in proven.times] or [now], proven)
 
 
 def prove_by_certificate(  # noqa: PLR0911, PLR0913, PLR0917 (a check list: all it depends on, out where a check fails)
@@ -108,7 +114,7 @@ def prove_by_certificate(  # noqa: PLR0911, PLR0913, PLR0917 (a check list: all 
     if not proven.times:
         return Failure(Reason.TIME_NOT_PROVEN, "neither the log nor a timestamp proves when it was signed")
     moments = [one.moment for one in proven.times]
-    if failure := _check_log_windows(material.extras.entries, root, moments):
+    if failure := _check_log_windows(material.extras.entries, root, moments, proven):
         return failure
     # 4. At each of these times there is a path to an authority of the trust root, valid and in use (hybrid model).
     issuer = _issuer(leaf, root, moments)
@@ -138,7 +144,7 @@ def _prove_log(material: Material, root: TrustRoot, demands: Demands, proven: Pr
         log = log_of(root.logs, entry.log_id)
         if log is None:
             if demands.log:
-                return Failure(Reason.LOG_NOT_PROVEN, f"log {entry.log_id.hex():.64} is not in the trust root")
+                return Failure(Reason.LOG_NOT_PROVEN, f"log {entry.log_id.hex():.16}... is not in the trust root")
             continue
         if (log.log_id, entry.index) in seen:
             return Failure(Reason.LOG_NOT_PROVEN, "one log entry is there twice")
@@ -170,7 +176,7 @@ def _prove_entry(entry: LogEntry, log: TransparencyLog, signed: Signed, proven: 
         if isinstance(moment, Failure):
             return moment
         proven.times.append(Time(moment, f"log {log.origin}"))
-    proven.log_index = entry.index
+        proven.log_index = entry.index
     return None
 
 
@@ -196,11 +202,18 @@ def _timestamp(token: bytes, contents: Sequence[bytes], root: TrustRoot) -> date
     return found
 
 
-def _check_log_windows(entries: Sequence[LogEntry], root: TrustRoot, moments: Sequence[datetime]) -> Failure | None:
+def _check_log_windows(
+    entries: Sequence[LogEntry], root: TrustRoot, moments: Sequence[datetime], proven: Proven
+) -> Failure | None:
     """Check that each log's key was in use when the signature was made, also where the entry itself has no time."""
-    logs = [log for entry in entries if (log := log_of(root.logs, entry.log_id)) is not None]
-    flaws = (check_window(log, moment) for log in logs for moment in moments)
-    return next((flaw for flaw in flaws if flaw is not None), None)
+    for entry in entries:
+        log = log_of(root.logs, entry.log_id)
+        if log is None:
+            continue  # not demanded, and proves nothing
+        if flaw := next((flaw for moment in moments if (flaw := check_window(log, moment))), None):
+            return flaw
+        proven.log_index = entry.index
+    return None
 
 
 def signed_by(key: PublicKey, signed: Signed) -> bool:

@@ -37,7 +37,7 @@ class CosignSigner:
         return False
 
     def verify(self, subject: Subject, signature: UntrustedSignature, now: datetime) -> Finding:
-        """Check one candidate. The time matters only to a key with a window whose signature has no time of its own."""
+        """Check one candidate. The time of now matters only to a key whose signature has no proven time of its own."""
         proven = Proven()
         outcome = check(self.wanted, subject.digest, signature, now, proven)
         if isinstance(outcome, Failure):

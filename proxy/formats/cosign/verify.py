@@ -104,7 +104,7 @@ def _check_key(who: WantedKey, wanted: Wanted, candidate: Candidate, now: dateti
     if by_certificate or not signed_by(who.key, signed):
         return _not_by_this_key(who.key, keyless=candidate.has_certificate)
     # 2. What lies beside it can be read; that it is true must be proven where it is demanded.
-    if failure := prove_by_key(Material(signed, candidate.extras()), wanted.root, wanted.demands, proven):
+    if failure := prove_by_key(Material(signed, candidate.extras()), wanted.root, wanted.demands, now, proven):
         return failure
     # 3. The key was in use when it signed; without a proven time it must be so now.
     moments = [one.moment for one in proven.times] or [now]

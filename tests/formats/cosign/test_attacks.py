@@ -530,7 +530,7 @@ ATTACKS = [
     Attack(
         "A40",
         "timestamp-deep",
-        Reason.MALFORMED,
+        Reason.OVER_LIMIT,
         classic(PAYLOAD, extra={TIMESTAMP: "[" * 100_000}),
         classic(PAYLOAD, extra={TIMESTAMP: '{"SignedRFC3161Timestamp":"AAAA"}'}),
     ),

@@ -23,7 +23,7 @@ from proxy.formats.cosign.verify import Wanted, WantedKey
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import OCI_MANIFEST, Descriptor
 from proxy.oci.reference import Repository
-from proxy.verdict import Rejection, Subject
+from proxy.verdict import Reason, Rejection, Subject
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NOW = AT + timedelta(days=3)
@@ -117,3 +117,28 @@ def begun(shape=Shape.BUNDLE, image=IMAGE):
 def made(shape=Shape.BUNDLE, signer=REQUEST, *, image=IMAGE, logs=("rekor1",), stamped=False):
     """Sign, log and stamp at AT."""
     return SIGSTORE.sign(begun(shape, image), signer, AT, logs=logs, stamped=stamped)
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack of docs/threats.md: why it is refused, in which words, and its twin, which nothing speaks against.
+
+    `bad` and `good` make the trials, so that nothing is signed before a test runs.
+    """
+
+    number: str
+    what: str
+    reason: Reason
+    says: str
+    bad: object
+    good: object
+
+    def __str__(self):
+        """Name it as tests do."""
+        return f"{self.number}-{self.what}"
+
+    def check(self):
+        """Judge both."""
+        assert self.good().reason() == (None, None)
+        reason, detail = self.bad().reason()
+        assert (reason, self.says in detail) == (self.reason, True), detail
