@@ -128,12 +128,16 @@ class Rekor:
 
     def add(self, body: dict, at: datetime):
         """Log an entry and return it with proof, and in version 1 with time and promise."""
-        self.leaves.append(_leaf(canonical(body)))
+        return self.add_bytes(canonical(body), at, body["kind"], body["apiVersion"])
+
+    def add_bytes(self, body: bytes, at: datetime, kind, version):
+        """Log bytes, whatever they are, as an entry of this kind and version."""
+        self.leaves.append(_leaf(body))
         position, first = len(self.leaves) - 1, self.version == 1
         entry = Entry(
-            kind=body["kind"],
-            version=body["apiVersion"],
-            body=canonical(body),
+            kind=kind,
+            version=version,
+            body=body,
             log_id=self.log_id,
             index=position + (SHARDED if first else 0),
             time=int(at.timestamp()) if first else None,
