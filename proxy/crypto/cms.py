@@ -4,14 +4,14 @@ Read strictly as DER, and by algorithm tables: what is not in them is refused. T
 kept as bytes, in whatever order: OpenSSL does not sort them. Nothing that the signer did not sign is believed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Self, TypeVar
 
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.hashes import SHA256, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import Certificate, ExtensionNotFound, Name, ObjectIdentifier, SubjectKeyIdentifier
+from cryptography.x509 import Certificate, ExtensionNotFound, ObjectIdentifier, SubjectKeyIdentifier
 
 from proxy.crypto.algorithms import Algorithm, digest_of, hash_of, signature_failure
 from proxy.oci.errors import MalformedError, OverLimitError
@@ -44,7 +44,8 @@ class _EncapsulatedContent:
 
 @asn1.sequence
 class _IssuerAndSerial:
-    issuer: Name
+    # A Name, compared byte by byte as Go's crypto/x509 does: the library's own type warns of what strangers write.
+    issuer: asn1.TLV
     serial: int
 
 
@@ -79,7 +80,7 @@ class _SignedData:
 @asn1.sequence
 class _IssuerSerial:
     # GeneralNames of one directoryName (RFC 5035, 5).
-    issuer: list[Annotated[Name, asn1.Explicit(4)]]
+    issuer: list[Annotated[asn1.TLV, asn1.Explicit(4)]]
     serial: int
 
 
@@ -153,7 +154,7 @@ class UntrustedSignedData:
                 return certificate.extensions.get_extension_for_class(SubjectKeyIdentifier).value.digest == signer
             except ExtensionNotFound:
                 return False
-        return (signer.issuer, signer.serial) == (certificate.issuer, certificate.serial_number)
+        return _is_issued(certificate, [signer.issuer], signer.serial)
 
     def flaw(self, certificate: Certificate) -> Failure | None:
         """Find what is wrong with this as signed by the key of this certificate, or nothing.
@@ -198,6 +199,11 @@ def _check_content(
     return None
 
 
+def _is_issued(certificate: Certificate, issuer: Sequence[asn1.TLV], serial: int) -> bool:
+    names = [asn1.encode_der(one) for one in issuer]
+    return (names, serial) == ([certificate.issuer.public_bytes()], certificate.serial_number)
+
+
 def _check_signing_certificate(signed: Mapping[ObjectIdentifier, bytes], certificate: Certificate) -> Failure | None:
     # The first version of this attribute names the certificate by SHA-1, and counts as none.
     if _SIGNING_CERTIFICATE_V2 not in signed:
@@ -212,7 +218,7 @@ def _check_signing_certificate(signed: Mapping[ObjectIdentifier, bytes], certifi
     if isinstance(hashing, Failure):
         return hashing
     there = first.issuer_serial
-    same = there is None or (there.issuer, there.serial) == ([certificate.issuer], certificate.serial_number)
+    same = there is None or _is_issued(certificate, there.issuer, there.serial)
     if not same or first.digest != digest_of(certificate.public_bytes(Encoding.DER), hashing):
         return _unproven("the timestamp's attribute signingCertificateV2 names another certificate")
     return None

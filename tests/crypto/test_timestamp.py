@@ -167,6 +167,12 @@ REFUSED = {
         UNPROVEN,
         NO_AUTHORITY,
     ),
+    "signer named by an issuer that no library likes": (
+        # A country of three letters, where two are allowed.
+        {"signer": sequence(sequence(tlv(0x31, sequence(oid("2.5.4.6"), tlv(0x13, b"ABC")))), integer(1))},
+        UNPROVEN,
+        NO_AUTHORITY,
+    ),
     "signer named by an unknown key id": ({"signer": tlv(0x80, b"\1" * 20)}, UNPROVEN, NO_AUTHORITY),
     "signer named by key id, the certificate has none": (
         {"tsa": Tsa.create(extensions=(purposes(TIME_STAMPING),), without=(SubjectKeyIdentifier,)), "by_key_id": True},
@@ -320,14 +326,17 @@ def test_a_timestamp_is_der(token):
 
 
 def test_a_token_is_bounded():
-    room = TOKEN_BYTES_MAX - len(TSA.token(CONTENT, AT, unsigned=tagged(1, octets(b" " * 60000))))
-    token = TSA.token(CONTENT, AT, unsigned=tagged(1, octets(b" " * (60000 + room))))
+    # RSA, because its signatures are all of one length.
+    tsa = Tsa.create("RSA 2048")
+    authorities = [tsa.authority()]
+    room = TOKEN_BYTES_MAX - len(tsa.token(CONTENT, AT, unsigned=tagged(1, octets(b" " * 60000))))
+    token = tsa.token(CONTENT, AT, unsigned=tagged(1, octets(b" " * (60000 + room))))
     assert len(token) == TOKEN_BYTES_MAX
-    assert timestamp(token, CONTENT, [TSA.authority()]) == AT
+    assert timestamp(token, CONTENT, authorities) == AT
     with pytest.raises(OverLimitError, match=f"a timestamp is longer than {TOKEN_BYTES_MAX} bytes"):
-        timestamp(token + b" ", CONTENT, [TSA.authority()])
+        timestamp(token + b" ", CONTENT, authorities)
     with pytest.raises(OverLimitError, match=f"a timestamp token is longer than {TOKEN_BYTES_MAX} bytes"):
-        token_time(b" " * (TOKEN_BYTES_MAX + 1), CONTENT, [TSA.authority()])
+        token_time(b" " * (TOKEN_BYTES_MAX + 1), CONTENT, authorities)
 
 
 def test_its_certificates_are_bounded():
@@ -400,10 +409,10 @@ def test_a_mutation_is_refused_or_changes_nothing_that_counts(token, cuts):
         assert isinstance(found, Failure) or found == AT
 
 
-# But for what nobody signed and means the same: granted with changes, and another kind of text in the issuer's name.
+# But for one that nobody signed: granted becomes granted with changes.
 def test_no_bit_can_be_flipped():
     token = TSA.token(CONTENT, AT)
-    status, kind = token.index(integer(0)) + 2, token.index(b"\x0c\x08tsa root")
+    status = token.index(integer(0)) + 2
     authorities = [TSA.authority()]
     found = {}
     for place, bit in ((place, bit) for place in range(len(token)) for bit in range(8)):
@@ -413,7 +422,7 @@ def test_no_bit_can_be_flipped():
             found[place, bit] = timestamp(bytes(flipped), CONTENT, authorities)
         except MalformedError:
             continue
-    assert {where for where, one in found.items() if not isinstance(one, Failure)} == {(status, 0), (kind, 3)}
+    assert {where for where, one in found.items() if not isinstance(one, Failure)} == {(status, 0)}
 
 
 VECTORS = Path(__file__).parents[3] / "shared" / "vectors"
