@@ -18,6 +18,7 @@ from aiohttp import web
 from proxy import __version__
 from proxy.config import Settings
 from proxy.config.schema import Address
+from proxy.formats.cosign.trust_root import TrustRoot
 from proxy.front.admin import Admin
 from proxy.front.listener import CONNECTIONS_MAX, Listener
 from proxy.front.routes import Namespaces
@@ -33,6 +34,8 @@ from proxy.ops.status import Tally, render_status
 from proxy.stores.database import Database, open_database
 from proxy.stores.grants import SqliteMemberships
 from proxy.stores.near import NearMemberships
+from proxy.stores.trust import TRUST_ROOTS, TrustStore
+from proxy.stores.trust_refresh import keep_fresh
 from proxy.stores.verdicts import SqliteVerdicts
 from proxy.upstream.observer import Observer as UpstreamObserver
 from proxy.upstream.retry import Backoff
@@ -99,12 +102,14 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
             Upstreams(settings.upstreams.values(), Backoff(time.monotonic), observer=seen)
         )
         tasks = await stack.enter_async_context(_task_group())
+        gate, warm = _gate(settings, upstreams, database, observer, tasks), Warm(clock)
+        _keep_trust_roots_fresh(settings, gate, warm, observer, tasks)
         front = Front(
-            gate=_gate(settings, upstreams, database, observer, tasks),
+            gate=gate,
             upstreams=upstreams,
             namespaces=Namespaces(frozenset(settings.upstreams), settings.server.default_upstream),
             form=settings.server.refusal,
-            warm=Warm(clock),
+            warm=warm,
             observer=observer,
             monotonic=time.monotonic,
             new_id=new_id,
@@ -199,6 +204,29 @@ def _gate(
         observer=observer,
         tasks=tasks,
     )
+
+
+def _keep_trust_roots_fresh(
+    settings: Settings, gate: Gate, warm: Warm, observer: Observer, tasks: asyncio.TaskGroup
+) -> None:
+    """Refresh what is refreshed, beside the requests; another root makes other rules, at once and for all."""
+    trusting = settings
+
+    def changed(name: str, root: TrustRoot) -> None:
+        nonlocal trusting
+        trusting = trusting.trusting(name, root)
+        gate.use(trusting.rules)
+        warm.clear()
+
+    store = TrustStore(settings.server.state_dir / TRUST_ROOTS, observer.store_fault)
+    for name, known in settings.trust_roots.items():
+        stored = known.stored
+        observer.trust_root_confirmed(name, stored.confirmed_at if stored else None)
+        if known.repository is not None:
+            fingerprint = stored.root.fingerprint if stored else None
+            tasks.create_task(
+                keep_fresh(known.repository, store, fingerprint, changed=changed, observer=observer, clock=clock)
+            )
 
 
 def _judge(settings: Settings, upstreams: Upstreams) -> Judge:

@@ -3,17 +3,22 @@
 import ssl
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from proxy.config.cosign import COSIGN_KINDS
+from proxy.config.files import read_file
 from proxy.config.mistakes import EXAMPLE_HINT, ConfigError, Mistake, did_you_mean, key_path, read_table
 from proxy.config.rules import read_rules
 from proxy.config.schema import File, LifetimeTable, Limits, Server
-from proxy.config.signers import BuiltSigner, read_file, read_signers
+from proxy.config.signers import BuiltSigner, Kinds, read_signers
+from proxy.config.trust_roots import KnownRoot, read_trust_roots
 from proxy.config.upstreams import read_upstreams
 from proxy.formats.api import Requirement
+from proxy.formats.cosign.signer import CosignSigner
+from proxy.formats.cosign.trust_root import TrustRoot
 from proxy.oci.errors import MalformedError
 from proxy.policy.evaluate import Lifetimes
 from proxy.policy.model import InsecureAllowUnverified, Mode, OnOutage, Rule, named_signers
@@ -22,6 +27,8 @@ from proxy.upstream.endpoint import Endpoint
 
 # Ten thousand rules of the usual length are two megabytes.
 CONFIG_BYTES_MAX = 8 * 1024 * 1024
+# A new format is one module and one line here.
+KINDS: Kinds = {**COSIGN_KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,8 @@ class Settings:
     """A configuration that holds together.
 
     `warnings` is what is probably not meant. `relaxations` is every setting in use by which an image is served that
-    was not accepted, or a connection is not protected: to be logged at start and counted in a metric.
+    was not accepted, less is proven than could be, or a connection is not protected: to be logged at start and counted
+    in a metric. `trust_roots` are those that a signer relies on.
     """
 
     server: Server
@@ -39,8 +47,23 @@ class Settings:
     lifetimes: Lifetimes
     tag_lifetime: timedelta
     limits: Limits
+    trust_roots: Mapping[str, KnownRoot]
     warnings: tuple[str, ...]
     relaxations: tuple[str, ...]
+    _relying: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def trusting(self, name: str, root: TrustRoot) -> "Settings":
+        """Return the same settings with another trust root of this name: new signers, and so new rules."""
+        signers = {
+            called: replace(one, wanted=replace(one.wanted, root=root))
+            if self._relying.get(called) == name and isinstance(one, CosignSigner)
+            else one
+            for called, one in self.signers.items()
+        }
+        rules = Rules(
+            replace(rule, signers={called: signers[called] for called in rule.signers}) for rule in self.rules
+        )
+        return replace(self, signers=signers, rules=rules)
 
 
 def load(path: Path) -> Settings:
@@ -52,7 +75,10 @@ def load(path: Path) -> Settings:
         raise ConfigError(path, mistakes)
     server = read_table(Server, file.server, ("server",), folder, mistakes)
     upstreams = read_upstreams(file.upstreams, folder, mistakes)
-    signers = read_signers(file.signers, folder, mistakes)
+    warnings: list[str] = []
+    state_dir = server.state_dir if server is not None else folder
+    known = read_trust_roots(file.trust_roots, state_dir, folder, warnings, mistakes)
+    signers = read_signers(file.signers, KINDS, {name: one.root for name, one in known.items()}, folder, mistakes)
     rules = read_rules(file.rules, signers, folder, mistakes)
     lifetimes = read_table(LifetimeTable, file.lifetimes, ("lifetimes",), folder, mistakes)
     limits = read_table(Limits, file.limits, ("limits",), folder, mistakes)
@@ -61,7 +87,10 @@ def load(path: Path) -> Settings:
     mistakes += _unreadable_signatures(signers, file.upstreams)
     if mistakes or server is None or rules is None or lifetimes is None or limits is None:
         raise ConfigError(path, mistakes)
-    built = {name: one.requirement for name, one in signers.items() if one is not None}
+    right = {name: one for name, one in signers.items() if one is not None}
+    built = {name: one.requirement for name, one in right.items()}
+    relying = {name: one.trust_root for name, one in right.items() if one.trust_root is not None}
+    roots = {name: one for name, one in known.items() if name in relying.values()}
     return Settings(
         server,
         upstreams,
@@ -70,8 +99,10 @@ def load(path: Path) -> Settings:
         Lifetimes(lifetimes.accepted, lifetimes.refused),
         lifetimes.tag,
         limits,
-        (*_server_warnings(server), *_policy_warnings(rules, built, upstreams)),
-        tuple(_relaxations(rules, upstreams)),
+        roots,
+        (*warnings, *_server_warnings(server), *_policy_warnings(rules, built, upstreams), *_root_warnings(roots)),
+        tuple(_relaxations(rules, right, upstreams)),
+        relying,
     )
 
 
@@ -155,8 +186,19 @@ def _policy_warnings(rules: Rules, signers: Mapping[str, object], upstreams: Map
     return unused + dead
 
 
-def _relaxations(rules: Rules, upstreams: Mapping[str, Endpoint]) -> list[str]:
+def _root_warnings(roots: Mapping[str, KnownRoot]) -> list[str]:
+    absent = [
+        f"{key_path('trust_roots', name)}: is not here yet, and proves nothing until its first refresh"
+        for name, one in roots.items()
+        if one.stored is None
+    ]
+    ignored = [f"{key_path('trust_roots', name)}: {text}" for name, one in roots.items() for text in one.root.ignored]
+    return absent + ignored
+
+
+def _relaxations(rules: Rules, signers: Mapping[str, BuiltSigner], upstreams: Mapping[str, Endpoint]) -> list[str]:
     relaxed = [text for rule in rules for text in _relaxed(rule)]
+    relaxed += [f"{key_path('signers', name)}: {text}" for name, one in signers.items() for text in one.relaxations]
     relaxed += [
         f"{key_path('upstreams', name)}: insecure_http = true" for name, one in upstreams.items() if one.insecure_http
     ]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -100,12 +100,21 @@ def _mistake(  # noqa: PLR0913 (what pydantic tells of one error, and of which t
     if kind == "missing":
         return Mistake(path, "is missing", EXAMPLE_HINT)
     if kind == "extra_forbidden":
-        return Mistake(path, "there is no such key", _unknown_key_hint(model, where, str(loc[0]), is_table=is_table))
+        hint = _unknown_key_hint(_model_of(model, loc), where, str(loc[-1]), is_table=is_table and len(loc) == 1)
+        return Mistake(path, "there is no such key", hint)
     if kind in _WANTED:
         return Mistake(path, f"should be {_WANTED[kind]}", EXAMPLE_HINT)
     text = message.removeprefix("Value error, ").replace("Input should be", "should be")
     what, _, hint = text.partition("; ")
     return Mistake(path, what, hint)
+
+
+def _model_of(model: type[BaseModel], loc: tuple[str | int, ...]) -> type[BaseModel]:
+    """Return the model of the table that the last of these keys stands in."""
+    for name in loc[:-1]:
+        field = model.model_fields[str(name)].annotation
+        model = next(one for one in (field, *get_args(field)) if isinstance(one, type) and issubclass(one, BaseModel))
+    return model
 
 
 def _unknown_key_hint(model: type[BaseModel], where: Sequence[str | int], key: str, *, is_table: bool) -> str:

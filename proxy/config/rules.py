@@ -122,8 +122,8 @@ def _requirement(
 
 
 def _check_counted_once(where: str, expression: Expression, signers: Signers, mistakes: list[Mistake]) -> None:
-    """Two names for one key would let one signature count twice in a threshold (attack A9)."""
+    """Two names for one signer would let one signature count twice in a threshold (attack A9)."""
     identities = {name: one.identity if one else f"undefined {name}" for name, one in signers.items()}
     for pair in sorted({tuple(sorted(pair)) for pair in counted_twice(expression, identities)}):
-        what = f"signers '{pair[0]}' and '{pair[1]}' have the same key: one signature would count twice"
-        mistakes.append(Mistake(where, what, "a threshold needs different keys"))
+        what = f"signers '{pair[0]}' and '{pair[1]}' want the same: one signature would count twice"
+        mistakes.append(Mistake(where, what, "a threshold needs different signers"))

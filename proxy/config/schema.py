@@ -88,6 +88,7 @@ class File(Table):
 
     server: dict[str, Any] = Field(default_factory=dict)
     upstreams: dict[str, dict[str, Any]] = {DOCKER_HUB: {}}
+    trust_roots: dict[str, dict[str, Any]] = Field(default_factory=dict)
     signers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     rules: list[dict[str, Any]] = Field(default_factory=list)
     lifetimes: dict[str, Any] = Field(default_factory=dict)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from proxy.config.files import read_file
 from proxy.config.mistakes import Mistake, key_path, read_table
 from proxy.config.schema import SignatureRegistry, Upstream
-from proxy.config.signers import read_file
 from proxy.oci.errors import MalformedError
 from proxy.oci.reference import DOCKER_HUB
 from proxy.upstream.endpoint import Credentials, Endpoint

@@ -184,7 +184,7 @@ class Front:
         response = manifest_response(pulled, asked.ns, image)
         if pulled.decision is not None and not isinstance(pulled.decision.verdict, Accepted):
             self._observer.served_unverified(request, image, pulled.decision)
-        else:
+        elif pulled.rules is self._gate.rules:
             self._warm.put(request, response, pulled.expires)
         return response
 

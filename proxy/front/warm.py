@@ -78,6 +78,10 @@ class Warm:
             entry.stale, entry.response = _dated(now, entry.head, entry.body)
         return entry.response
 
+    def clear(self) -> None:
+        """Forget everything: other rules hold."""
+        self._entries.clear()
+
     def put(self, request: web.BaseRequest, response: web.Response, expires: datetime) -> None:
         """Remember a response of status 200 that has all its headers; a large one is not kept, nor a long path."""
         body = response.body if isinstance(response.body, bytes) else b""

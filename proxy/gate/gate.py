@@ -54,12 +54,14 @@ class Memory:
 class Pulled:
     """The exact bytes, the decision about them, and until when both hold.
 
-    `decision` is None for a signature artefact: it is data, about which nothing is decided.
+    `decision` is None for a signature artefact: it is data, about which nothing is decided. `rules` are those that it
+    was decided by; where they are no longer the gate's, it must not be remembered.
     """
 
     manifest: Manifest
     decision: Decision | None
     expires: datetime
+    rules: Rules
 
 
 class Gate:
@@ -92,6 +94,19 @@ class Gate:
         self._pulling: SingleFlight[Reference, Pulled] = SingleFlight(tasks)
         self._judging: SingleFlight[VerdictKey, Decision] = SingleFlight(tasks)
 
+    @property
+    def rules(self) -> Rules:
+        """The rules that hold now."""
+        return self._rules
+
+    def use(self, rules: Rules) -> None:
+        """Decide by other rules from now on, and forget what is allowed by the old ones.
+
+        Verdicts have the fingerprint of their rule in their key, so those by a rule that is still there go on to hold.
+        """
+        self._rules = rules
+        self._grants.clear()
+
     async def pull(self, reference: Reference, client: str) -> Pulled:
         """Resolve, judge and remember; once for all who ask at once, and to the end even if they have left.
 
@@ -103,14 +118,15 @@ class Gate:
         return await self._pulling.do(reference, lambda: self._pull(reference, client))
 
     async def _pull(self, reference: Reference, client: str) -> Pulled:
+        rules = self._rules
         manifest, fresh_until = await self._contents.fetch(reference)
         subject = Subject(reference.repository, manifest.digest, reference.tag)
         if await self._is_signature_artifact(reference.repository, manifest):
             await self._remember_members(subject, manifest)
-            return Pulled(manifest, None, fresh_until)
+            return Pulled(manifest, None, fresh_until, rules)
         decision = await self._decide(subject, client)
         await self._remember_members(subject, manifest)
-        return Pulled(manifest, decision, min(fresh_until, _expires(decision, self._clock())))
+        return Pulled(manifest, decision, min(fresh_until, _expires(decision, self._clock())), rules)
 
     async def _is_signature_artifact(self, repository: Repository, manifest: Manifest) -> bool:
         """Look at what the layers are: types are a claim of whoever pushed it, and clients unpack what they can."""
@@ -140,8 +156,9 @@ class Gate:
         self._observer.looked_up("grant", hit=fresh)
         if grant is not None and fresh:
             return grant
+        rules = self._rules
         grant = await self._grant_by_parents(repository, digest, client)
-        if grant is not None and grant.served:
+        if grant is not None and grant.served and rules is self._rules:
             self._grants[repository, digest] = grant
         return grant
 
@@ -152,22 +169,23 @@ class Gate:
         known = self._known(subject)
         if known is not None and known.served:
             return known
+        key, _ = self._key(subject)  # now: the rules may be others when the index has been judged
         parents = await self._index_parents(subject)
         for parent in parents:
             decision = await self._remembered(parent)
             if decision is not None and decision.served:
-                return self._inherit(subject, decision)
+                return self._inherit(key, decision)
         own = await self._judged(subject, client)
         if not own.served:
             for parent in parents:
                 decision = await self._judged(parent, client)
                 if decision.served:
-                    return self._inherit(subject, decision)
+                    return self._inherit(key, decision)
         return own
 
-    def _inherit(self, child: Subject, decision: Decision) -> Decision:
+    def _inherit(self, child: VerdictKey, decision: Decision) -> Decision:
         """Keep the decision about an index for one of its children too, for as long as it holds for the index."""
-        self._decisions[self._key(child)[0]] = decision
+        self._decisions[child] = decision
         return decision
 
     async def _index_parents(self, subject: Subject) -> Sequence[Subject]:

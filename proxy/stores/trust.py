@@ -18,6 +18,8 @@ from typing import BinaryIO
 from proxy.formats.cosign.trust_root import TRUST_ROOT_BYTES_MAX, TrustRoot
 from proxy.oci.errors import MalformedError, UnavailableError
 
+# The folder in the state directory.
+TRUST_ROOTS = "trust"
 DOCUMENT = "trusted_root.json"
 PUBLIC_GOOD, GITHUB = "public-good", "github"
 # A name is a folder of the state directory and a label of metrics.

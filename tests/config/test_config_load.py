@@ -13,8 +13,11 @@ from support.config import CATCH_ALL, KEY, RULE, SIGNER, mistakes, new_key, sett
 from support.policy import NOW
 
 from proxy.config import load
+from proxy.config.attestations import AttestationTable
+from proxy.config.load import KINDS
 from proxy.config.schema import Address, File, LifetimeTable, Limits, RuleTable, Server, Upstream
-from proxy.config.signers import KINDS
+from proxy.config.trust_roots import TrustRootTable
+from proxy.formats.cosign.proof import NO_DEMANDS
 from proxy.front.refusals import Form
 from proxy.oci.reference import Repository
 from proxy.policy.evaluate import Lifetimes
@@ -43,21 +46,32 @@ def test_the_example_is_a_configuration():
     assert made.rules.match(Repository.parse("ghcr.io/example/sandbox/b")).mode is Mode.WARN
 
 
-@pytest.mark.parametrize("table", [File, Server, Upstream, RuleTable, LifetimeTable, Limits, *KINDS.values()])
+TABLES = [File, Server, Upstream, TrustRootTable, AttestationTable, RuleTable, LifetimeTable, Limits, *KINDS.values()]
+
+
+@pytest.mark.parametrize("table", TABLES)
 def test_the_example_explains_every_key(table):
     text = EXAMPLE.read_text()
     for key in table.model_fields:
-        assert re.search(rf"^(# )?{key} = |^\[+{key}\b", text, re.MULTILINE), key
+        assert re.search(rf"^(# )?({key} = |\[+([a-z.]+\.)?{key}\b)", text, re.MULTILINE), key
+
+
+# A commented table, with its header and its keys; or one commented key of a table that is there.
+COMMENTED = re.compile(r"^# \[.*(?:\n# .*)*|^# [a-z_]+ = .*$", re.MULTILINE)
+# What such a key may be refused for: a file, a variable or a partner that is not there, or one that it excludes.
+EXCUSES = "no such file|go together|needs either|exclude each other|not both|no rule asks"
 
 
 def test_what_the_example_comments_out_is_right_too(tmp_path):
-    """Each commented key, by itself, is refused for nothing but a file, a variable or a partner that is not there."""
     text = EXAMPLE.read_text()
-    lines = re.findall(r"^# [a-z_]+ = .*$", text, re.MULTILINE)
-    assert len(lines) == 17
-    for line in lines:
-        for mistake in mistakes(tmp_path, text.replace(line, line.removeprefix("# "))):
-            assert re.search("no such file|go together|needs either", mistake), mistake
+    found = [match.group() for match in COMMENTED.finditer(text)]
+    assert len(found) == 43
+    for part in found:
+        plain = "\n".join(
+            line.removeprefix("# ") if re.match(r"# (\[|[a-z_]+ = )", line) else line for line in part.splitlines()
+        )
+        for mistake in mistakes(tmp_path, text.replace(part, plain)):
+            assert re.search(EXCUSES, mistake), mistake
 
 
 def test_server(tmp_path):
@@ -107,9 +121,10 @@ def test_signers_and_rules(tmp_path):
     assert rule.on_outage is OnOutage.INSECURE_ALLOW
     assert rule.signers.keys() == {"release", "ci"}
     assert rule.signers["ci"] == made.signers["ci"]
-    assert made.signers["ci"].annotations == {"stage": "prod"}
-    assert made.signers["ci"].signature_repository == Repository.parse("org/signatures")
-    assert rule.signers["release"].key.fingerprint != rule.signers["ci"].key.fingerprint
+    assert made.signers["ci"].wanted.annotations == (("stage", "prod"),)
+    assert made.signers["ci"].discovery.signature_repository == Repository.parse("org/signatures")
+    assert made.signers["ci"].wanted.demands == NO_DEMANDS
+    assert rule.signers["release"].wanted.who.key != rule.signers["ci"].wanted.who.key
 
 
 def test_one_key_under_two_names_is_fine_where_nothing_is_counted(tmp_path):

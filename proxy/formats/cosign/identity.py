@@ -5,12 +5,13 @@ Everything read here is a claim of the certificate; it counts once the certifica
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.x509.oid import ObjectIdentifier
 
+from proxy.formats.cosign.patterns import Wording
 from proxy.oci.errors import MalformedError
 from proxy.verdict import Failure, Reason
 
@@ -46,14 +47,6 @@ _CLAIMS = {
 CLAIM_NAMES = frozenset(_RAW_CLAIMS.values()) | frozenset(_CLAIMS.values())
 # More than any of these has: a workflow's URI with a branch of the greatest length that git hosts allow.
 CLAIM_BYTES_MAX = 2048
-
-
-class Wording(Protocol):
-    """A text that is wanted: exactly this one, or one of this form."""
-
-    def matches(self, text: str) -> bool:
-        """Say whether the whole text is one that is wanted."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,85 @@
+"""[trust_roots.NAME]: whose certificates, logs and timestamps signers may rely on. Two need no table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proxy.config.files import read_file
+from proxy.config.mistakes import Mistake, key_path, read_table
+from proxy.config.schema import RelativePath, Table
+from proxy.formats.cosign.trust_root import NO_TRUST_ROOT, TrustRoot
+from proxy.oci.errors import MalformedError, UnavailableError
+from proxy.stores.trust import TRUST_ROOTS, StoredRoot, TrustStore, TufRepository, read_root, shipped_repositories
+
+# The TUF root of the public-good instance has 6 kB.
+TUF_ROOT_BYTES_MAX = 1024 * 1024
+
+
+class TrustRootTable(Table):
+    """A file, or a TUF repository; for one of the shipped roots only whether it is refreshed."""
+
+    file: RelativePath | None = None
+    tuf_url: str | None = None
+    tuf_root: RelativePath | None = None
+    refresh: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRoot:
+    """A trust root by its name in the configuration.
+
+    `stored` is None where none is here yet: until the first refresh it proves nothing. `repository` is where it is
+    refreshed from, None where it is not.
+    """
+
+    stored: StoredRoot | None
+    repository: TufRepository | None
+
+    @property
+    def root(self) -> TrustRoot:
+        """The trust root, as far as it is known."""
+        return self.stored.root if self.stored else NO_TRUST_ROOT
+
+
+def read_trust_roots(
+    tables: Mapping[str, Mapping[str, Any]], state_dir: Path, folder: Path, warnings: list[str], mistakes: list[Mistake]
+) -> dict[str, KnownRoot]:
+    """Read every trust root, the shipped ones too; those that are wrong are left out and noted in `mistakes`."""
+    store = TrustStore(state_dir / TRUST_ROOTS, warnings.append)
+    shipped = shipped_repositories()
+    found = {}
+    for name in sorted(shipped.keys() | tables.keys()):
+        table = read_table(TrustRootTable, tables.get(name, {}), ("trust_roots", name), folder, mistakes)
+        if table is None:
+            continue
+        try:
+            found[name] = _known(name, table, shipped.get(name), store)
+        except MalformedError as err:
+            what, _, hint = str(err).partition("; ")
+            mistakes.append(Mistake(key_path("trust_roots", name), what, hint))
+    return found
+
+
+def _known(name: str, table: TrustRootTable, shipped: TufRepository | None, store: TrustStore) -> KnownRoot:
+    if table.file is not None:
+        if table.tuf_url is not None or table.tuf_root is not None:
+            raise MalformedError("is a file or a TUF repository, not both; write either file, or tuf_url and tuf_root")
+        try:
+            return KnownRoot(read_root(table.file), None)
+        except OSError as err:
+            raise MalformedError(f"{table.file}: {(err.strerror or 'cannot be read').lower()}") from None
+    repository = _repository(name, table, shipped)
+    try:
+        stored = store.load(repository)
+    except UnavailableError:
+        stored = None
+    return KnownRoot(stored, repository if table.refresh else None)
+
+
+def _repository(name: str, table: TrustRootTable, shipped: TufRepository | None) -> TufRepository:
+    if table.tuf_url is not None and table.tuf_root is not None:
+        return TufRepository(name, table.tuf_url.rstrip("/"), read_file(table.tuf_root, TUF_ROOT_BYTES_MAX))
+    if shipped is None or (table.tuf_url or table.tuf_root) is not None:
+        raise MalformedError("says not where it comes from; write either file, or tuf_url and tuf_root")
+    return shipped
