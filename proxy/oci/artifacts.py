@@ -21,8 +21,8 @@ SIGNATURE_LAYER_TYPES = frozenset(
 )
 # More than any image has signatures in one manifest; each is fetched to see what it is.
 ARTIFACT_LAYERS_MAX = 100
-# To look at this much JSON holds up everybody else for 5 to 15 ms (measured, see strict_json). Signatures have 10 KiB or
-# so; an attestation that has an SBOM of 3 MiB in it still fits. What is larger is judged as an image is.
+# To look at this much JSON holds up everybody else for 5 to 15 ms (measured, see strict_json). Signatures have some
+# 10 KiB; an attestation that has an SBOM of 3 MiB in it still fits. What is larger is judged as an image is.
 ARTIFACT_BLOB_BYTES_MAX = 4 * 1024 * 1024
 # Of all layers of one manifest, for anyone who asks for it makes us fetch them. As for the signatures of one image
 # (formats.cosign.fetch).

@@ -18,6 +18,7 @@ from aiohttp import (
     ClientSSLError,
     hdrs,
 )
+from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError, UnservableError, UpstreamDeniedError
 
@@ -52,9 +53,13 @@ def network_errors(server: str) -> Iterator[None]:
         raise TransientError(f"{server} did not answer in time") from None
     except ClientPayloadError:
         raise TransientError(f"{server} cut its answer short") from None
-    except ClientResponseError:
+    except (ClientResponseError, HttpProcessingError):
         raise UnavailableError(f"{server} sent an answer that is not valid HTTP") from None
     except (ClientError, OSError):
+        raise TransientError(f"{server} closed the connection") from None
+    except (NotImplementedError, RecursionError):
+        raise
+    except RuntimeError:  # "Connection closed." in the middle of a body (measured), "Session is closed" in our own end
         raise TransientError(f"{server} closed the connection") from None
 
 

@@ -1,5 +1,6 @@
 """A blob as it comes from the upstream: counted by the upstream, hashed by nobody yet."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -29,8 +30,11 @@ class BlobStream:
     chunks: AsyncIterator[bytes] = field(repr=False)
 
 
-def blob_stream(response: ClientResponse, registry: str) -> BlobStream:
-    """Return the stream of a response; UnavailableError for a part that does not say which (RFC 9110, section 14.4)."""
+def blob_stream(response: ClientResponse, registry: str, stall: float) -> BlobStream:
+    """Return the stream of a response, which may be silent for `stall` seconds.
+
+    UnavailableError for a part that does not say which (RFC 9110, section 14.4).
+    """
     content_range = response.headers.get(hdrs.CONTENT_RANGE)
     if response.status == PARTIAL and not _CONTENT_RANGE.fullmatch(content_range or ""):
         raise UnavailableError(f"{registry} sent part of a blob and does not say which")
@@ -38,12 +42,18 @@ def blob_stream(response: ClientResponse, registry: str) -> BlobStream:
     if response.status == OK:
         content_range = None
     size = 0 if response.status == RANGE_NOT_SATISFIABLE else response.content_length
-    return BlobStream(response.status, size, content_range, content_type, _chunks(response, registry))
+    return BlobStream(response.status, size, content_range, content_type, _chunks(response, registry, stall))
 
 
-async def _chunks(response: ClientResponse, registry: str) -> AsyncIterator[bytes]:
+async def _chunks(response: ClientResponse, registry: str, stall: float) -> AsyncIterator[bytes]:
     if response.status == RANGE_NOT_SATISFIABLE:
         return  # what follows is an error for people, no part of the blob
     with network_errors(registry):
-        async for chunk in response.content.iter_any():
+        while chunk := await _chunk(response, stall):
             yield chunk
+
+
+async def _chunk(response: ClientResponse, stall: float) -> bytes:
+    # aiohttp has this limit too, and drops it when a body stops being HTTP, of which it does not tell a waiting reader.
+    async with asyncio.timeout(stall):
+        return await response.content.readany()

@@ -147,7 +147,7 @@ class Upstream:
             seconds = self._limits.blob_open
             response = await self._within(seconds, self._blobs.open(request, seconds))
         async with response:
-            yield blob_stream(response, self._name)
+            yield blob_stream(response, self._name, self._limits.blob_stall)
 
     async def referrers(self, repository: Repository, digest: Digest) -> Referrers:
         """Return what the referrers API lists, all pages, unfiltered; NotFoundError where there is no such API.

@@ -10,7 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer, true where nothing else is said: `length` is the Content-Length to claim, `hang` never ends it."""
+    """One answer, true where nothing else is said: `length` is the Content-Length to claim, `hang` never ends it.
+
+    `later` is sent when the server is told to `go_on`.
+    """
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -18,6 +21,7 @@ class Reply:
     length: int | None = None
     hang: bool = False
     raw: bytes | None = None
+    later: bytes = b""
 
     def head(self) -> bytes:
         fields = {"Content-Length": str(len(self.body) if self.length is None else self.length), **self.headers}
@@ -57,9 +61,11 @@ class Faulty:
     def __init__(self, answers: Answers) -> None:
         self.answers = {key: [value] if isinstance(value, Reply) else list(value) for key, value in answers.items()}
         self.seen: list[Seen] = []
+        self.go_on = asyncio.Event()
         self._ended = asyncio.Event()
 
     def end(self) -> None:
+        self.go_on.set()
         self._ended.set()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -71,6 +77,10 @@ class Faulty:
             if seen.method != "HEAD":
                 writer.write(reply.body)
             await writer.drain()
+            if reply.later:
+                await self.go_on.wait()
+                writer.write(reply.later)
+                await writer.drain()
             if reply.hang:
                 await self._ended.wait()
         except (ConnectionError, asyncio.IncompleteReadError):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import aiohttp
 import pytest
+from aiohttp.http_exceptions import BadHttpMessage, ContentEncodingError
 
 from proxy.oci.errors import NotFoundError, UnavailableError, UnservableError, UpstreamDeniedError
 from proxy.upstream.answers import TransientError, check_identity, network_errors, retry_after, status_error
@@ -28,6 +29,9 @@ REFUSED = OSError(111, "Connection refused")
         (aiohttp.ServerDisconnectedError(), TransientError, "closed the connection"),
         (aiohttp.ClientOSError(), TransientError, "closed the connection"),
         (ConnectionResetError(), TransientError, "closed the connection"),
+        (RuntimeError("Connection closed."), TransientError, "closed the connection"),
+        (BadHttpMessage("x?sig=s3cret"), UnavailableError, "not valid HTTP"),
+        (ContentEncodingError("x"), UnavailableError, "not valid HTTP"),
     ],
 )
 def test_network_errors(raised, error, text):
@@ -37,9 +41,10 @@ def test_network_errors(raised, error, text):
     assert "s3cret" not in str(caught.value)
 
 
-def test_other_exceptions_are_bugs_and_pass():
-    with pytest.raises(KeyError), network_errors("the server"):
-        raise KeyError
+@pytest.mark.parametrize("bug", [KeyError, NotImplementedError, RecursionError])
+def test_other_exceptions_are_bugs_and_pass(bug):
+    with pytest.raises(bug), network_errors("the server"):
+        raise bug
 
 
 @pytest.mark.parametrize(

@@ -316,6 +316,31 @@ async def test_bad_blobs(case):
                 _ = [chunk async for chunk in stream.chunks]
 
 
+CHUNK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n"
+
+
+@pytest.mark.parametrize("end", [b"ZZZ\r\n", b"-1\r\n", b"0\r\n: \x00\r\n\r\n", b"5\r\nhelloXX"])
+@pytest.mark.parametrize("size", [5, 300_000])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_body_that_stops_being_http_is_an_outage(size, end, at_once):
+    """aiohttp has several ways to tell the reader; one is to tell it nothing, and to drop its own time limit."""
+    chunk = CHUNK % (size, b"x" * size)
+    reply = Reply(raw=chunk + end, hang=True) if at_once else Reply(raw=chunk, later=end)
+    limits = Limits(blob_stall=0.2)
+    async with faulty({BLOB_PATH: reply}) as (server, url), upstream_at(url, limits=limits) as upstream:
+        with pytest.raises(UnavailableError):
+            async with upstream.open_blob(REPOSITORY, Digest.of(BLOB)) as stream:
+                _ = [server.go_on.set() async for _ in stream.chunks]
+
+
+async def test_what_is_asked_after_the_end_is_an_outage():
+    async with faulty({MANIFEST: good()}) as (_, url):
+        async with upstream_at(url) as upstream:
+            pass
+        with pytest.raises(UnavailableError, match="closed the connection"):
+            await upstream.manifest(TAG)
+
+
 async def test_opening_a_blob_is_repeated_but_not_its_body():
     async with (
         faulty({BLOB_PATH: [Reply(503), Reply(body=BLOB)]}) as (server, url),
@@ -477,11 +502,19 @@ async def test_tags(body, link, expected):
         (b'{"tags": ["a/../b"]}', "does not match"),
         (b"[]", "not a JSON object"),
         (b'{"tags": [], "tags": ["a"]}', "occurs twice"),
+        (b'{"tags": [' + b'"a",' * 50_000 + b'"a"]}', "more than the 50000 that are read"),
     ],
+    ids=lambda value: value[:20],
 )
 async def test_bad_tags(body, text):
     async with faulty({TAGS: Reply(body=body)}) as (_, url), upstream_at(url) as upstream:
         with pytest.raises(MalformedError, match=text):
+            await upstream.tags(REPOSITORY)
+
+
+async def test_a_page_of_tags_has_an_end():
+    async with faulty({TAGS: Reply(body=b" " * 4_194_305)}) as (_, url), upstream_at(url) as upstream:
+        with pytest.raises(UnavailableError, match="list longer than 4194304 bytes"):
             await upstream.tags(REPOSITORY)
 
 
