@@ -10,8 +10,8 @@ import typer
 
 from proxy import __version__
 from proxy import app as application
+from proxy.cli import bundles, documents, examined, render
 from proxy.cli import demo as demonstration
-from proxy.cli import documents, examined, render
 from proxy.cli.clients import Client, Endpoint, InputError, check_registries, setups
 from proxy.cli.install import read_ca, write
 from proxy.config import load
@@ -83,6 +83,43 @@ def _reference(image: str) -> Reference:
         return Reference.parse(image)
     except MalformedError as err:
         raise InputError(str(err), "write it as for docker pull: ghcr.io/org/app:1") from err
+
+
+@app.command()
+def verify_bundle(  # noqa: PLR0913, PLR0917 (the client protocol of sigstore-conformance)
+    what: Annotated[str, typer.Argument(metavar="FILE_OR_DIGEST", help="What is signed: a file, or sha256:<hex>.")],
+    bundle: Annotated[Path, typer.Option(metavar="FILE", help="The Sigstore bundle, v0.1 to v0.3.")],
+    certificate_identity: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Who is to have signed, exactly as the certificate names it.")
+    ] = None,
+    certificate_oidc_issuer: Annotated[
+        str | None, typer.Option(metavar="URL", help="Who is to vouch for that identity.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Or the public key that is to have signed.")] = None,
+    trusted_root: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A trusted_root.json. Default: Sigstore's public-good one.")
+    ] = None,
+    *,
+    staging: Annotated[bool, typer.Option("--staging", help="Sigstore's staging: needs --trusted-root.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check a Sigstore bundle beside a file, without network and without a configuration.
+
+    An entry in a transparency log is demanded, timestamps are checked where there are some. Exit code 0: accepted,
+    1: refused.
+    """
+    root = bundles.trust_root(trusted_root, staging=staging)
+    signer = bundles.Signer(certificate_identity, certificate_oidc_issuer, key)
+    checked = bundles.check(bundle, signer, root, what, application.clock())
+    if as_json:
+        render.document(checked.document())
+    else:
+        render.result(*checked.shown())
+    if checked.may_need_content:
+        render.note(
+            "only the digest of the file is known; if it is signed by Ed25519, P-384 or P-521, give the file itself"
+        )
+    raise typer.Exit(0 if checked.failure is None else 1)
 
 
 @app.command()

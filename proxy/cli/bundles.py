@@ -1,0 +1,169 @@
+"""`sealgate verify-bundle`: a Sigstore bundle beside a file, checked as Sigstore's conformance suite asks for it.
+
+Source: sigstore-conformance, docs/cli_protocol.md.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+
+from proxy.cli.clients import InputError
+from proxy.cli.examined import proven
+from proxy.cli.render import grid, verdict
+from proxy.crypto.keys import PEM_BYTES_MAX, PublicKey
+from proxy.formats.cosign.files import File, check_file
+from proxy.formats.cosign.identity import WantedIdentity
+from proxy.formats.cosign.patterns import Exact
+from proxy.formats.cosign.proof import Demands, Proven
+from proxy.formats.cosign.trust_root import TrustRoot
+from proxy.formats.cosign.verify import Wanted, WantedKey
+from proxy.oci.artifacts import ARTIFACT_BYTES_MAX
+from proxy.oci.digest import Digest
+from proxy.oci.errors import MalformedError
+from proxy.stores.trust import PUBLIC_GOOD, read_root, shipped_repositories
+from proxy.verdict import Failure, Reason
+
+# As much as one signature in a registry may have.
+BUNDLE_BYTES_MAX = ARTIFACT_BYTES_MAX
+# Ed25519, P-384 and P-521 sign more than a SHA-256, so the file itself is needed, and in memory; larger ones, such as
+# images of disks, go by their digest. No limit on those but time.
+CONTENT_BYTES_MAX = 512 * 1024 * 1024
+_AT_ONCE = 1024 * 1024
+# What a signature over more than a SHA-256 fails with where that is all that is known.
+_ABOUT_CONTENT = frozenset({Reason.BAD_SIGNATURE, Reason.LOG_NOT_PROVEN, Reason.UNTRUSTED_SIGNER})
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came of one bundle. `failure` is None where it was accepted; `proven` holds either way."""
+
+    bundle: Path
+    file: File
+    failure: Failure | None
+    proven: tuple[tuple[str, str], ...]
+
+    @property
+    def verdict(self) -> str:
+        """Return the one word for it."""
+        return "accepted" if self.failure is None else "refused"
+
+    def document(self) -> dict[str, Any]:
+        """Return what `--json` prints. The members are public; add, do not rename."""
+        failure = self.failure
+        return {
+            "bundle": str(self.bundle),
+            "digest": str(self.file.digest),
+            "verdict": self.verdict,
+            "rejection": {"reason": failure.reason.value, "detail": failure.detail} if failure else None,
+            "proven": [list(pair) for pair in self.proven],
+        }
+
+    def shown(self) -> Iterator[RenderableType]:
+        """Write it for people."""
+        failure = self.failure
+        yield grid(
+            [
+                ("bundle", str(self.bundle)),
+                ("file", str(self.file.digest)),
+                ("verdict", verdict(self.verdict)),
+                *([("because", f"{failure.detail} ({failure.reason})")] if failure else []),
+                *proven(self.proven),
+            ]
+        )
+
+    @property
+    def may_need_content(self) -> bool:
+        """Say whether the file could have changed the outcome, of which only the digest was known."""
+        return (
+            self.file.content is None
+            and self.failure is not None
+            and self.failure.reason in _ABOUT_CONTENT
+            and not any(name == "subject" for name, _ in self.proven)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who is to have signed, as the command line says it: a key's file, or an identity with its issuer."""
+
+    identity: str | None
+    issuer: str | None
+    key: Path | None
+
+    def read(self) -> WantedKey | WantedIdentity:
+        """Return who that is. Raises InputError where it is neither or both, or the key is none; OSError."""
+        if self.key is not None and self.identity is None and self.issuer is None:
+            return WantedKey(_read_key(self.key))
+        if self.key is None and self.identity is not None and self.issuer is not None:
+            return WantedIdentity(issuer=Exact(self.issuer), subject=Exact(self.identity))
+        raise InputError(
+            "who is to have signed is not said, or in two ways",
+            "give --certificate-identity with --certificate-oidc-issuer, or --key",
+        )
+
+
+def check(bundle: Path, signer: Signer, root: TrustRoot, what: str, now: datetime) -> Checked:
+    """Check a bundle against a file, or `sha256:<hex>` in its place. An entry in a log is demanded.
+
+    Timestamps are proven where there are some. Raises InputError and OSError for what cannot be used.
+    """
+    wanted = Wanted(signer.read(), root, Demands())
+    file = read_file(what)
+    with bundle.open("rb") as opened:
+        document = opened.read(BUNDLE_BYTES_MAX + 1)
+    if len(document) > BUNDLE_BYTES_MAX:
+        failure = Failure(Reason.OVER_LIMIT, f"the bundle is longer than {BUNDLE_BYTES_MAX} bytes")
+        return Checked(bundle, file, failure, ())
+    known = Proven()
+    found = check_file(wanted, document, file, now, known)
+    return Checked(bundle, file, found, known.facts())
+
+
+def trust_root(path: Path | None, *, staging: bool) -> TrustRoot:
+    """Read the trust root that is named, or the shipped one of the public-good instance.
+
+    Raises InputError where there is none or it cannot be read, OSError.
+    """
+    if path is not None:
+        try:
+            return read_root(path).root
+        except MalformedError as err:
+            raise InputError(str(err), "--trusted-root takes a trusted_root.json") from err
+    shipped = None if staging else shipped_repositories()[PUBLIC_GOOD].shipped
+    if shipped is None:
+        raise InputError(
+            "no trust root of Sigstore's staging instance is shipped", "--trusted-root FILE names its trusted_root.json"
+        )
+    return TrustRoot.parse(shipped.document)
+
+
+def read_file(what: str) -> File:
+    """Read a file, or `sha256:<hex>` where no file has that name. Raises InputError, OSError."""
+    path = Path(what)
+    if what.startswith("sha256:") and not path.exists():
+        try:
+            return File(Digest.parse(what))
+        except MalformedError as err:
+            raise InputError(str(err), "give the file, or the sha256:<64 hex digits> of it") from err
+    with path.open("rb") as opened:
+        content = opened.read(CONTENT_BYTES_MAX)
+        hashed = hashlib.sha256(content)
+        rest = False
+        while chunk := opened.read(_AT_ONCE):
+            rest = True
+            hashed.update(chunk)
+    return File(Digest("sha256", hashed.hexdigest()), None if rest else content)
+
+
+def _read_key(path: Path) -> PublicKey:
+    with path.open("rb") as opened:
+        pem = opened.read(PEM_BYTES_MAX + 1)
+    try:
+        return PublicKey.parse(pem)
+    except MalformedError as err:
+        raise InputError(f"{path}: {err}", "--key takes the signer's public key, PEM") from err
