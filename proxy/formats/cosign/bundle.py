@@ -26,6 +26,7 @@ TIMESTAMPS_MAX = 32
 # Leaf, intermediate and root, with room; Fulcio's own chains have three.
 CERTIFICATES_MAX = 10
 _CONTENTS = ("dsseEnvelope", "messageSignature")
+_SIGNERS = ("publicKey", "x509CertificateChain", "certificate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +71,17 @@ class Bundle:
 
 
 def _certificate(material: Mapping[str, Any], version: str) -> bytes | None:
-    # v0.3 has no chain (sigstore_bundle.proto); before, the certificate was the first of one.
-    older = version not in BUNDLE_TYPES
-    match _only_one(
-        material, ("publicKey", "x509CertificateChain" if older else "certificate"), "verificationMaterial"
-    ):
+    chain = material.get("x509CertificateChain", {}).get("certificates", ())
+    match _only_one(material, _SIGNERS, "verificationMaterial"):
         case "publicKey":
             return None
-        case "certificate":
+        case "certificate" if version in BUNDLE_TYPES:
             certificate: bytes = material["certificate"]["rawBytes"]
-        case _:
-            chain = material["x509CertificateChain"].get("certificates", ())
-            if not chain:
-                raise MalformedError("the bundle's chain of certificates is empty")
+        # v0.3 has no chain (sigstore_bundle.proto); before, the certificate was the first of one.
+        case "x509CertificateChain" if version not in BUNDLE_TYPES and chain:
             certificate = chain[0]["rawBytes"]
+        case other:
+            raise MalformedError(f"verificationMaterial.{other} is empty, or not what a bundle of this version has")
     return certificate
 
 
