@@ -60,10 +60,16 @@ class StatementSubject:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """An in-toto statement. It means nothing until the signature over its bytes is checked."""
+    """An in-toto statement. It means nothing until the signature over its bytes is checked.
+
+    The predicate is an object or, as cosign writes SPDX documents in their tag-value form, a text. `size` is how many
+    bytes the statement has.
+    """
 
     predicate_type: str
     subjects: tuple[StatementSubject, ...]
+    predicate: Mapping[str, Any] | str = field(hash=False, repr=False)
+    size: int
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
@@ -71,7 +77,7 @@ class Statement:
         members = _STATEMENT(loads_object(payload, "the statement"), "the statement")
         if members["_type"] not in STATEMENT_TYPES:
             raise MalformedError(f"the statement's _type is {members['_type']!a:.60}, which is none of in-toto's")
-        return cls(members["predicateType"], members["subject"])
+        return cls(members["predicateType"], members["subject"], members["predicate"], len(payload))
 
 
 def text_values(value: object, where: str) -> dict[str, str]:
@@ -94,9 +100,9 @@ def _subject(value: object, where: str) -> StatementSubject:
     return StatementSubject(members.get("digest", {}), members.get("annotations", {}))
 
 
-def _object(value: object, where: str) -> Any:  # noqa: ANN401 (a predicate is nobody's business here)
-    if not isinstance(value, dict):
-        raise MalformedError(f"{where} is not an object")
+def _predicate(value: object, where: str) -> dict[str, Any] | str:
+    if not isinstance(value, dict | str):
+        raise MalformedError(f"{where} is neither an object nor a text")
     return value
 
 
@@ -125,6 +131,6 @@ _STATEMENT = wire.message(
         "_type": wire.text,
         "subject": wire.listed(_subject, SUBJECTS_MAX),
         "predicateType": wire.text,
-        "predicate": _object,
+        "predicate": _predicate,
     }
 )

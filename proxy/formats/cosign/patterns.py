@@ -47,6 +47,11 @@ class Pattern:
         """Read a pattern; raises MalformedError with what is wrong in it, OverLimitError if it is too large."""
         return cls(text)
 
+    @property
+    def size(self) -> int:
+        """How many instructions it is compiled to."""
+        return int(self._compiled.programsize)
+
     def matches(self, text: str) -> bool:
         """Say whether the whole text has this form; too long a one, or one with a NUL or half a character, has none."""
         if len(text) > TEXT_MAX or "\0" in text:

@@ -99,7 +99,7 @@ def test_pae():
         ("subject", [{"annotations": None}]),
         ("subject", [{"nome": "x"}]),
         ("predicate", None),
-        ("predicate", "x"),
+        ("predicate", []),
         ("predicateType", None),
         ("_type", None),
         ("other", 1),
