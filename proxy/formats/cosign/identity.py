@@ -113,14 +113,16 @@ def _subject(certificate: x509.Certificate) -> str:
         names = []
     if len(names) != 1:
         raise MalformedError(f"the certificate has {len(names)} subject alternative names, not one")
+    # Each text can be of one type only, so that none is taken for another, whatever a policy's text looks like.
     match names[0]:
-        case x509.RFC822Name(value=text):
-            # So that neither type can be taken for the other, whatever a policy's text looks like.
-            fits = ":" not in text and "/" not in text
         case x509.UniformResourceIdentifier(value=text):
             fits = ":" in text
+        case x509.RFC822Name(value=text):
+            fits = "@" in text and ":" not in text and "/" not in text
         case x509.OtherName(type_id=kind, value=value) if kind == OTHER_NAME:
-            text, fits = _utf8(value, "subject"), True
+            # A user's name and the domain that gave it; Fulcio refuses names with an @ (pkg/identity/username).
+            text = _utf8(value, "subject")
+            fits = "!" in text and "@" not in text and ":" not in text
         case other:
             raise MalformedError(f"the certificate's subject is of type {type(other).__name__}")
     if not fits:
