@@ -110,7 +110,7 @@ class Signer:
 def check(bundle: Path, signer: Signer, root: TrustRoot, what: str, now: datetime) -> Checked:
     """Check a bundle against a file, or `sha256:<hex>` in its place. An entry in a log is demanded.
 
-    Timestamps are proven where there are some. Raises InputError and OSError for what cannot be used.
+    Of an identity every timestamp that is there must hold. Raises InputError and OSError for what cannot be used.
     """
     wanted = Wanted(signer.read(), root, Demands())
     file = read_file(what)

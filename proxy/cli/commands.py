@@ -105,7 +105,7 @@ def verify_bundle(  # noqa: PLR0913, PLR0917 (the client protocol of sigstore-co
 ) -> None:
     """Check a Sigstore bundle beside a file, without network and without a configuration.
 
-    An entry in a transparency log is demanded, timestamps are checked where there are some. Exit code 0: accepted,
+    An entry in a transparency log is demanded, and of an identity that every timestamp holds. Exit code 0: accepted,
     1: refused.
     """
     root = bundles.trust_root(trusted_root, staging=staging)
