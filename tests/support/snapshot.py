@@ -12,6 +12,7 @@ import pytest
 
 from proxy.crypto.keys import PublicKey
 from proxy.formats.api import Referrers
+from proxy.formats.cosign.conditions import WantedPredicate
 from proxy.formats.cosign.discover import CosignDiscovery
 from proxy.formats.cosign.identity import WantedIdentity
 from proxy.formats.cosign.patterns import Exact, Pattern
@@ -84,7 +85,7 @@ class Case:
         policy = self.policy
         demands = Demands(policy["tlog"] == "required", policy["tsa"] == "required", policy["type"] == "keyless")
         annotations = tuple(sorted(policy.get("annotations", {}).items()))
-        attestation = OfType(policy["attestation"]["predicateType"]) if "attestation" in policy else None
+        attestation = WantedPredicate(policy["attestation"]["predicateType"]) if "attestation" in policy else None
         wanted = Wanted(self._who(), self._root(), demands, annotations, attestation)
         discovery = CosignDiscovery(self._signature_repository(), attestations=attestation is not None)
         return CosignSigner("release", wanted, discovery)
