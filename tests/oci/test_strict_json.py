@@ -108,6 +108,33 @@ def test_how_much_is_read(document, limit, is_read):
     assert bool(value) is is_read
 
 
+MANY = b"1," * TOKENS_MAX
+
+
+@pytest.mark.parametrize(
+    ("rest", "says"),
+    [
+        (b'{"a": ["\\u00e4", 1.5, true, null, {}]}', None),
+        (b'{"a": 1, "a": 2}', "a member occurs twice"),
+        (b"NaN", "NaN is not JSON"),
+        (b"1e999", "a number is too large"),
+        (b"9" * 20, "more than 19 digits"),
+        (b"[" * 65 + b"]" * 65, "nested deeper"),
+        (b"[" * 5000 + b"]" * 5000, "nested deeper"),
+        (b'"\\ud800"', "surrogates not allowed"),
+        (b'"a', "not strict JSON"),
+        (b"1] [1", "Extra data"),
+    ],
+)
+def test_a_long_document_is_read_as_strictly(rest, says):
+    document = b"[" + MANY + rest + b"]"
+    value, words = read_or_refusal(loads, document, "it", 2 * TOKENS_MAX)
+    if says is None:
+        assert value == json.loads(document)
+    else:
+        assert says in words
+
+
 @pytest.mark.parametrize("document", [b"[]", b"null", b'"{}"', b"1"])
 def test_only_objects(document):
     with pytest.raises(MalformedError, match="it is not a JSON object"):

@@ -14,6 +14,7 @@ from proxy.formats.cosign.cel_subset import check_subset
 from proxy.formats.cosign.dsse import Statement
 from proxy.formats.cosign.predicates import content
 from proxy.oci.errors import MalformedError, OverLimitError
+from proxy.oci.strict_json import TOKENS_MAX
 from proxy.verdict import Failure, Reason
 
 EXPRESSION_MAX = 2048
@@ -50,8 +51,9 @@ class CelCondition:
 
     def check(self, statement: Statement, now: datetime) -> Failure | None:
         """Evaluate; what cannot be evaluated, as for a member that is missing, is not met."""
-        if statement.size > STATEMENT_BYTES_MAX:
-            return Failure(Reason.OVER_LIMIT, f"an attestation for conditions has {STATEMENT_BYTES_MAX} bytes at most")
+        if statement.size > STATEMENT_BYTES_MAX or statement.values > TOKENS_MAX:
+            limits = f"{STATEMENT_BYTES_MAX} bytes and {TOKENS_MAX} values or so at most"
+            return Failure(Reason.OVER_LIMIT, f"an attestation for conditions in CEL has {limits}")
         subjects = [{"digest": one.digests, "annotations": one.annotations} for one in statement.subjects]
         data = {
             "predicate": statement.predicate,

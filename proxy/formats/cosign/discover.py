@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from proxy.formats.api import Discovered, Source, UntrustedSignature
 from proxy.formats.cosign.bundle import BUNDLE_TYPES
-from proxy.formats.cosign.fetch import ContentKey, Fetcher, content_key
+from proxy.formats.cosign.fetch import ATTESTATION_BYTES_MAX, BYTES_MAX, ContentKey, Fetcher, content_key
 from proxy.formats.cosign.shapes import Kind
 from proxy.formats.cosign.simplesigning import PAYLOAD_TYPE
 from proxy.oci.digest import Digest
@@ -59,7 +59,8 @@ class CosignDiscovery:
         if subject.digest.algorithm != "sha256":
             unsupported = Rejection(Reason.UNSUPPORTED, f"cosign signs no {subject.digest.algorithm} digests")
             return Discovered(rejections=(unsupported,))
-        fetcher = Fetcher(source, self.signature_repository or subject.repository)
+        limit = ATTESTATION_BYTES_MAX if self.attestations else BYTES_MAX
+        fetcher = Fetcher(source, self.signature_repository or subject.repository, limit)
         candidates = await self._candidates(fetcher, subject.digest)
         blobs = await fetcher.blobs(one.descriptor for one in candidates)
         signatures = tuple(

@@ -7,12 +7,15 @@ from typing import Any, Self
 from proxy.formats.cosign import wire
 from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, OverLimitError
-from proxy.oci.strict_json import loads_object
+from proxy.oci.strict_json import count_tokens, loads_object
 
 IN_TOTO = "application/vnd.in-toto+json"
 STATEMENT_TYPES = frozenset({"https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"})
 # sigstore-go's limit (verify/signature.go, maxAllowedSubjects; CVE-2024-45395).
 SUBJECTS_MAX = 1024
+# SBOMs have a value in 20 to 45 bytes, so this is enough for the largest that is fetched. Only what a wanted signer
+# signed is read.
+VALUES_MAX = 250_000
 # Registered algorithms of in-toto's digest sets are fewer (in-toto attestation spec, digest_set.md).
 DIGESTS_MAX = 32
 
@@ -63,21 +66,24 @@ class Statement:
     """An in-toto statement. It means nothing until the signature over its bytes is checked.
 
     The predicate is an object or, as cosign writes SPDX documents in their tag-value form, a text. `size` is how many
-    bytes the statement has.
+    bytes the statement has, `values` how many JSON values, about.
     """
 
     predicate_type: str
     subjects: tuple[StatementSubject, ...]
     predicate: Mapping[str, Any] | str = field(hash=False, repr=False)
     size: int
+    values: int
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
         """Read the payload of an envelope; raises MalformedError, also for members the specification does not know."""
-        members = _STATEMENT(loads_object(payload, "the statement"), "the statement")
+        members = _STATEMENT(loads_object(payload, "the statement", VALUES_MAX), "the statement")
         if members["_type"] not in STATEMENT_TYPES:
             raise MalformedError(f"the statement's _type is {members['_type']!a:.60}, which is none of in-toto's")
-        return cls(members["predicateType"], members["subject"], members["predicate"], len(payload))
+        return cls(
+            members["predicateType"], members["subject"], members["predicate"], len(payload), count_tokens(payload)
+        )
 
 
 def text_values(value: object, where: str) -> dict[str, str]:

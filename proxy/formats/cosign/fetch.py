@@ -13,6 +13,8 @@ from proxy.verdict import Reason, Rejection
 
 # A bundle with log entry, timestamp and certificates has about 10 kB, a manifest of signatures some kB a signature.
 BYTES_MAX = 1024 * 1024
+# An attestation that has an SBOM of 3 MiB in it. cosign reads up to 128 MiB; to parse so much takes many seconds.
+ATTESTATION_BYTES_MAX = 4 * 1024 * 1024
 # Of all manifests that are fetched for one image, and of all payloads, by the sizes that descriptors state
 # (CVE-2024-29902, CVE-2024-29903).
 TOTAL_BYTES_MAX = 16 * 1024 * 1024
@@ -35,11 +37,12 @@ class Fetcher:
     and cannot be used; `unreached` are places that could not be asked.
     """
 
-    def __init__(self, source: Source, repository: Repository) -> None:
+    def __init__(self, source: Source, repository: Repository, blob_bytes_max: int = BYTES_MAX) -> None:
         self.rejections: list[Rejection] = []
         self.unreached: list[str] = []
         self._source = source
         self._repository = repository
+        self._blob_bytes_max = blob_bytes_max
         self._slots = asyncio.Semaphore(FETCHES_AT_ONCE)
 
     def reject(self, reason: Reason, detail: str, location: str) -> None:
@@ -61,23 +64,23 @@ class Fetcher:
 
     async def manifests(self, descriptors: Iterable[Descriptor]) -> list[Manifest]:
         """Fetch listed manifests, at most TOTAL_BYTES_MAX together."""
-        affordable = self._affordable(descriptors)
+        affordable = self._affordable(descriptors, BYTES_MAX)
         found = await asyncio.gather(*(self._listed_manifest(descriptor) for descriptor in affordable))
         return [manifest for manifest in found if manifest is not None]
 
     async def blobs(self, descriptors: Iterable[Descriptor]) -> dict[ContentKey, bytes]:
         """Fetch blobs, each once, at most TOTAL_BYTES_MAX together; what could not be fetched is left out."""
-        affordable = self._affordable(descriptors)
+        affordable = self._affordable(descriptors, self._blob_bytes_max)
         found = await asyncio.gather(*(self._listed_blob(descriptor) for descriptor in affordable))
         return {content_key(one): blob for one, blob in zip(affordable, found, strict=True) if blob is not None}
 
-    def _affordable(self, descriptors: Iterable[Descriptor]) -> list[Descriptor]:
+    def _affordable(self, descriptors: Iterable[Descriptor], each: int) -> list[Descriptor]:
         unique = {content_key(one): one for one in descriptors}
         left = TOTAL_BYTES_MAX
         chosen = set()
         # The small ones first: large junk then takes no bytes from genuine signatures, which are small.
         for key, descriptor in sorted(unique.items(), key=lambda item: item[1].size):
-            if descriptor.size > min(BYTES_MAX, left):
+            if descriptor.size > min(each, left):
                 self.reject(
                     Reason.OVER_LIMIT, f"{descriptor.size} bytes are more than is fetched", str(descriptor.digest)
                 )
@@ -97,7 +100,7 @@ class Fetcher:
     async def _listed_blob(self, descriptor: Descriptor) -> bytes | None:
         fetch = self._source.blob
         return await self._attempt(
-            str(descriptor.digest), lambda: fetch(self._repository, descriptor, BYTES_MAX), listed=True
+            str(descriptor.digest), lambda: fetch(self._repository, descriptor, self._blob_bytes_max), listed=True
         )
 
     async def _attempt(self, where: str, fetch: Callable[[], Awaitable[_T]], *, listed: bool = False) -> _T | None:
