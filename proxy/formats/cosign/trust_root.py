@@ -130,11 +130,12 @@ def _time(value: object, where: str) -> datetime:
     text = wire.text(value, where)
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        utc = moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise MalformedError(f"{where} is not a time (RFC 3339)") from None
     if moment.tzinfo is None:
         raise MalformedError(f"{where} has no time zone")
-    return moment.astimezone(UTC)
+    return utc
 
 
 def _window(value: object, where: str) -> Window:
