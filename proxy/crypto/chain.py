@@ -7,6 +7,7 @@ of subjects are not looked at here, so a CA that constrains names cannot be used
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar
 
@@ -44,6 +45,8 @@ CERTIFICATE_BYTES_MAX = 32 * 1024
 # Sigstore's authorities have one or two certificates, the web's up to four.
 CHAIN_LENGTH_MAX = 10
 _NAME_LENGTH_MAX = 80
+# Those of a trust root's own chains are some dozens; of signers' certificates each is asked about within a millisecond.
+LINKS_REMEMBERED_MAX = 256
 
 _LEAF_CRITICAL = frozenset(
     {
@@ -209,11 +212,17 @@ def _link_flaw(child: Certificate, issuer: Certificate, what: str) -> str | None
         return f"{what} is issued by another key than that of {_ca(issuer)} (key identifier)"
     if child.signature_algorithm_oid not in _SIGNATURES or not isinstance(child.signature_hash_algorithm, _HASHES):
         return f"{what} is signed with an algorithm that is not accepted"
+    return None if _is_signed_by(child, issuer) else f"{what} is not signed by {_ca(issuer)}"
+
+
+@lru_cache(LINKS_REMEMBERED_MAX)
+def _is_signed_by(child: Certificate, issuer: Certificate) -> bool:
+    # The dearest step of a path, and the same one at every time and for every timestamp of an authority.
     try:
         child.verify_directly_issued_by(issuer)
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
-        return f"{what} is not signed by {_ca(issuer)}"
-    return None
+        return False
+    return True
 
 
 def _time_flaw(certificate: Certificate, moment: datetime) -> str | None:

@@ -114,7 +114,8 @@ class Checkpoint:
         """
         tree = _TREE_NUMBER.fullmatch(self.origin)
         host = tree["host"] if tree else self.origin
-        by_log = [one.signature for one in self.signatures if (one.name, one.hint) == (host, log.hint)]
+        # As in Go's sumdb/note, a signature that is repeated counts once.
+        by_log = {one.signature for one in self.signatures if (one.name, one.hint) == (host, log.hint)}
         # A false signature in the name of a known key spoils the note, whatever lies beside it (C2SP signed-note).
         signed = bool(by_log) and all(log.key.verify(signature, self.text) for signature in by_log)
         return signed and (tree is not None or host == log.origin)

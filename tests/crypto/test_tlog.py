@@ -170,6 +170,20 @@ class TestSigners:
     def test_a_false_signature_in_the_logs_name_spoils_the_note(self):
         assert not self.made_by(V2, V2.note(self.ORIGIN) + V2.note_signature("other text"))
 
+    def test_a_signature_that_is_repeated_is_verified_once(self):
+        """Who repeats the log's own line 32 times does not take 32 times the arithmetic."""
+        calls = []
+
+        class Counting:
+            def verify(self, signature, message):
+                calls.append(signature)
+                return V2.key.public.verify(signature, message)
+
+        note = V2.note(self.ORIGIN)
+        repeated = note + note.partition("\n\n")[2] * (CHECKPOINT_SIGNATURES_MAX - 1)
+        assert Checkpoint.parse(repeated).is_signed_by(replace(trusted(V2), key=Counting()))
+        assert len(calls) == 1
+
     def test_extensions_are_signed(self):
         checkpoint = V1.checkpoint(1, sha256(b""), START)
         assert self.made_by(V1, checkpoint)
