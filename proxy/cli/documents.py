@@ -50,6 +50,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "counted": isinstance(finding, Evidence),
         "evidence": plain.evidence(finding) if isinstance(finding, Evidence) else None,
         "rejection": plain.rejection(finding) if isinstance(finding, Rejection) else None,
+        "proven": [list(pair) for pair in finding.proven],
     }
 
 
@@ -66,10 +67,25 @@ def settings(read: Settings) -> dict[str, Any]:
             "state_dir": str(server.state_dir),
         },
         "upstreams": {
-            name: {"url": one.url, "credentials": one.credentials is not None, "insecure_http": one.insecure_http}
+            name: {
+                "url": one.url,
+                "credentials": one.credentials is not None,
+                "insecure_http": one.insecure_http,
+                "signatures": one.signatures.url if one.signatures else None,
+            }
             for name, one in read.upstreams.items()
         },
-        "signers": sorted(read.signers),
+        "trust_roots": {
+            name: {
+                "source": str(one.stored.source) if one.stored else None,
+                "confirmed_at": one.stored.confirmed_at.isoformat() if one.stored else None,
+                "refreshed_from": one.repository.url if one.repository else None,
+            }
+            for name, one in read.trust_roots.items()
+        },
+        "signers": {
+            name: {"who": list(read.who[name]), "trust_root": read.relying.get(name)} for name in sorted(read.signers)
+        },
         "rules": [
             {
                 "name": rule.name,

@@ -36,19 +36,9 @@ def examination(seen: Examination) -> Iterator[RenderableType]:
 
 def facts(finding: Finding) -> Iterator[tuple[str, str]]:
     """Return what was proven, by name; of a rejection what had been proven before a check failed."""
-    if isinstance(finding, Rejection):
-        yield from finding.proven
-        return
-    signed_at = finding.signed_at.isoformat() if finding.signed_at else None
-    named = {
-        "subject": finding.subject,
-        "issuer": finding.issuer,
-        "signed_at": signed_at,
-        "time_source": finding.time_source,
-        "log_index": finding.log_index,
-    }
-    yield from ((name, str(value)) for name, value in named.items() if value is not None)
-    yield from finding.claims
+    yield from finding.proven
+    if isinstance(finding, Evidence):
+        yield from (claim for claim in finding.claims if claim not in finding.proven)
 
 
 def proven(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -96,12 +96,23 @@ def settings(read: Settings) -> None:
     for name, one in read.upstreams.items():
         default = " (default)" if name == server.default_upstream else ""
         upstreams.add_row(f"{name}{default}", one.url, one.credentials.username if one.credentials else "none")
+    roots = table("trust root", "from", "newest on", "refreshed from")
+    for name, known in read.trust_roots.items():
+        source, on = (
+            (str(known.stored.source), f"{known.stored.confirmed_at:%Y-%m-%d}") if known.stored else ("none", "")
+        )
+        roots.add_row(name, source, on, known.repository.url if known.repository else "not refreshed")
+    signers = table("signer", "who", "trust root")
+    for name in sorted(read.signers):
+        signers.add_row(name, "\n".join(read.who[name]), read.relying.get(name, ""))
     rules = table("rule", "images", "require", "mode", "on outage")
     for rule in read.rules:
         rules.add_row(
             rule.name, "\n".join(map(str, rule.images)), str(rule.require), str(rule.mode), str(rule.on_outage)
         )
-    result("", upstreams, "", rules)
+    result(
+        "", upstreams, "", *((roots, "") if read.trust_roots else ()), *((signers, "") if read.signers else ()), rules
+    )
     for text in read.warnings:
         result(Text(f"warning: {text}", style="yellow"))
     for text in read.relaxations:

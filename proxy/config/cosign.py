@@ -19,7 +19,7 @@ from proxy.formats.cosign.discover import CosignDiscovery
 from proxy.formats.cosign.identity import CLAIM_NAMES, WantedIdentity
 from proxy.formats.cosign.patterns import Exact, Pattern, Wording
 from proxy.formats.cosign.proof import Demands
-from proxy.formats.cosign.signer import CosignSigner
+from proxy.formats.cosign.signer import SHOWN_FINGERPRINT, CosignSigner
 from proxy.formats.cosign.trust_root import NO_TRUST_ROOT, TrustRoot
 from proxy.formats.cosign.verify import Wanted, WantedKey
 from proxy.oci.errors import MalformedError
@@ -60,6 +60,7 @@ class CosignTable(SignerTable):
         return BuiltSigner(
             CosignSigner(name, wanted, discovery),
             identity=repr((who, attestation)),
+            who=_described(wanted),
             reads=(repository,) if repository else (),
             trust_root=root_name,
             relaxations=self._relaxations(),
@@ -236,6 +237,19 @@ class Google(KeylessTable):
 
     def _who(self) -> WantedIdentity:
         return WantedIdentity(Exact(_GOOGLE_ISSUER), Exact(self.email), self._claims({}))
+
+
+def _described(wanted: Wanted) -> tuple[str, ...]:
+    match wanted.who:
+        case WantedKey(key):
+            who = [f"{key.describe()} key sha256:{key.fingerprint[:SHOWN_FINGERPRINT]}"]
+        case WantedIdentity(issuer, subject, claims):
+            who = [_worded(subject), f"by {_worded(issuer)}", *(f"{name} {_worded(text)}" for name, text in claims)]
+    return (*who, f"attests {wanted.attestation.predicate_type}") if wanted.attestation is not None else tuple(who)
+
+
+def _worded(wording: Wording) -> str:
+    return wording.text if isinstance(wording, Exact) else f"/{wording.text}/"
 
 
 COSIGN_KINDS: Kinds = {

@@ -37,7 +37,8 @@ class Settings:
 
     `warnings` is what is probably not meant. `relaxations` is every setting in use by which an image is served that
     was not accepted, less is proven than could be, or a connection is not protected: to be logged at start and counted
-    in a metric. `trust_roots` are those that a signer relies on.
+    in a metric. `trust_roots` are those that a signer relies on, `relying` says by the signer's name on which; `who`
+    says for people whose signature counts.
     """
 
     server: Server
@@ -50,13 +51,14 @@ class Settings:
     trust_roots: Mapping[str, KnownRoot]
     warnings: tuple[str, ...]
     relaxations: tuple[str, ...]
-    _relying: Mapping[str, str] = field(default_factory=dict, repr=False)
+    who: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    relying: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def trusting(self, name: str, root: TrustRoot) -> "Settings":
         """Return the same settings with another trust root of this name: new signers, and so new rules."""
         signers = {
             called: replace(one, wanted=replace(one.wanted, root=root))
-            if self._relying.get(called) == name and isinstance(one, CosignSigner)
+            if self.relying.get(called) == name and isinstance(one, CosignSigner)
             else one
             for called, one in self.signers.items()
         }
@@ -102,6 +104,7 @@ def load(path: Path) -> Settings:
         roots,
         (*warnings, *_server_warnings(server), *_policy_warnings(rules, built, upstreams), *_root_warnings(roots)),
         tuple(_relaxations(rules, right, upstreams)),
+        {name: one.who for name, one in right.items()},
         relying,
     )
 

@@ -19,12 +19,14 @@ from proxy.policy.expression import check_name
 class BuiltSigner:
     """A signer, and what the rest of the configuration must know of it.
 
-    `identity` makes it the same as another of another name. `reads` are the repositories it reads signatures from,
-    `trust_root` is the name of the one it relies on, `relaxations` are its insecure settings as they are written.
+    `who` says for people, in lines, whose signature counts, or whose attestation of what. `identity` makes it the same
+    as another of another name. `reads` are the repositories it reads signatures from, `trust_root` is the name of the
+    one it relies on, `relaxations` are its insecure settings as they are written.
     """
 
     requirement: Requirement
     identity: str
+    who: tuple[str, ...]
     reads: tuple[Repository, ...] = ()
     trust_root: str | None = None
     relaxations: tuple[str, ...] = ()

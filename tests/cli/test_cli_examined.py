@@ -1,6 +1,7 @@
 """What `sealgate verify` shows of candidates: what was proven, what failed, and nothing that a terminal obeys."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -12,6 +13,13 @@ from proxy.gate import Candidate, Examination
 from proxy.verdict import Reason, Rejection
 
 HERE = "sha256:" + "0a" * 32
+FACTS = (
+    ("subject", "someone@example.com"),
+    ("issuer", "https://issuer.example"),
+    ("source_repository_ref", "refs/heads/main"),
+    ("time by log rekor.example", "2026-11-21T12:00:00+00:00"),
+    ("log_index", "7"),
+)
 ACCEPTED, REFUSED = accepted(key(), proof=KEYLESS), refused(key(), rejections=[PROVEN])
 
 
@@ -31,17 +39,16 @@ def shown(seen):
     ("seen", "block"),
     [
         (
-            Examination(ACCEPTED, (candidate(KEYLESS),)),
+            Examination(ACCEPTED, (candidate(replace(KEYLESS, proven=FACTS)),)),
             [
                 "release, cosign-bundle: counts",
                 f"  {HERE}",
                 "  by      sha256:00",
                 "  proven  subject: someone@example.com",
                 "          issuer: https://issuer.example",
-                "          signed_at: 2026-11-21T12:00:00+00:00",
-                "          time_source: log rekor.example",
-                "          log_index: 7",
                 "          source_repository_ref: refs/heads/main",
+                "          time by log rekor.example: 2026-11-21T12:00:00+00:00",
+                "          log_index: 7",
                 "          team: a",
             ],
         ),

@@ -208,11 +208,32 @@ def test_check_config_says_what_it_means(run, config):
 def test_check_config_prints_json(run, config):
     _, out, _ = run("check-config", "--config", config, "--json")
     read = json.loads(out)
-    assert read["upstreams"]["ghcr.io"] == {"url": "https://ghcr.io", "credentials": True, "insecure_http": False}
+    assert read["upstreams"]["ghcr.io"] == {
+        "url": "https://ghcr.io",
+        "credentials": True,
+        "insecure_http": False,
+        "signatures": None,
+    }
     assert [rule["name"] for rule in read["rules"]] == ["all", "gone"]
     assert read["relaxations"] == ["rule 'all': mode = \"warn\""]
-    assert read["signers"] == ["release"]
+    (who,) = read["signers"]["release"]["who"]
+    assert who.startswith("ECDSA P-256 key sha256:")
+    assert read["trust_roots"] == {}
     assert "hunter2" not in out
+
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
+
+
+def test_check_config_says_whose_signatures_count_and_by_which_trust_root(run):
+    code, out, _ = run("check-config", "--config", str(EXAMPLE))
+    assert code == 0
+    for text in ("public-good", "shipped", "tuf-repo-cdn.sigstore.dev", "attests https://slsa.dev/provenance/v1"):
+        assert text in out
+    _, out, _ = run("check-config", "--config", str(EXAMPLE), "--json")
+    read = json.loads(out)
+    assert read["trust_roots"]["public-good"]["source"] in {"shipped", "refreshed"}
+    assert read["signers"]["ci"]["trust_root"] == "public-good"
 
 
 def test_the_configuration_may_be_named_by_the_environment(run, config, monkeypatch):

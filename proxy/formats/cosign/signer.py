@@ -55,6 +55,7 @@ class CosignSigner:
             issuer=identity.issuer if identity else None,
             time_source=first.source if first else None,
             log_index=proven.log_index,
+            proven=proven.facts(),
         )
 
 

@@ -33,6 +33,11 @@ Claims = tuple[tuple[str, str], ...]
 class WantedAttestation(Protocol):
     """What is asked of an attestation: its predicate type, and conditions on what it says."""
 
+    @property
+    def predicate_type(self) -> str:
+        """The type, as a URI."""
+        ...
+
     def check(self, statement: Statement, now: datetime) -> Claims | Failure:
         """Return what of the statement was asked for, or what is not as it should be. Raises MalformedError."""
         ...
