@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from proxy.formats.api import Discovered, Discovery, Requirement, Source, UntrustedSignature
 from proxy.gate.merge import merged
@@ -12,6 +14,8 @@ from proxy.gate.timed import TimedSource
 from proxy.policy.evaluate import Lifetimes, evaluate
 from proxy.policy.model import Rule
 from proxy.verdict import Finding, Rejection, Subject, Verdict
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,9 @@ class Judge:
         self._lifetimes = lifetimes
         self._seconds = seconds
         self._slots = asyncio.Semaphore(at_once)
+        # One thread: under the one interpreter lock more verify no faster, but each may keep the event loop from the
+        # lock for a switch interval (5 ms) at a time. bench/NOTES.md, loop lag.
+        self._verifier = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verify")
 
     async def examine(self, rule: Rule | None, subject: Subject) -> Examination:
         """Judge and show all that was seen. Raises nothing of `oci.errors`: an outage is an `Undetermined`."""
@@ -65,7 +72,7 @@ class Judge:
             found = await self._discover({need.discovery for need in requirements.values()}, subject)
             now = self._clock()
             # Off the event loop: a hundred candidates are tens of milliseconds of arithmetic.
-            candidates = await asyncio.to_thread(_verify_all, requirements, found, subject, now)
+            candidates = await self._off_the_loop(lambda: _verify_all(requirements, found, subject, now))
         findings: dict[str, list[Finding]] = {name: [] for name in requirements}
         for candidate in candidates:
             findings[candidate.signer].append(candidate.finding)
@@ -73,6 +80,9 @@ class Judge:
         unreached = tuple(place for one in found.values() for place in one.unreached)
         verdict = evaluate(rule, subject, findings, rejections, unreached, now, self._lifetimes)
         return Examination(verdict, candidates, rejections, unreached)
+
+    async def _off_the_loop(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._verifier, work)
 
     async def _discover(self, discoveries: set[Discovery], subject: Subject) -> Mapping[Discovery, Discovered]:
         ordered = list(discoveries)
@@ -82,7 +92,7 @@ class Judge:
             both = await asyncio.gather(
                 self._discover_in(self._source, ordered, subject), self._discover_in(self._canonical, ordered, subject)
             )
-            results = await asyncio.to_thread(lambda: list(map(merged, *both)))
+            results = await self._off_the_loop(lambda: list(map(merged, *both)))
         return dict(zip(ordered, results, strict=True))
 
     async def _discover_in(
