@@ -46,7 +46,10 @@ def test_a_foreign_kind():
 @pytest.mark.parametrize(("key", "counts"), [(KEY, True), (STRANGER, False)])
 def test_a_certificate_beside_a_signature_by_key(key, counts):
     """`cosign sign --key --certificate` writes one; the key signed all the same."""
-    annotations = {SIGNATURE: encoded(key.sign(PAYLOAD)), CERTIFICATE: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}
+    annotations = {
+        SIGNATURE: encoded(key.sign(PAYLOAD)),
+        CERTIFICATE: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    }
     finding = SIGNER.verify(SUBJECT, UntrustedSignature(Kind.CLASSIC, "here", PAYLOAD, annotations), NOW)
     assert isinstance(finding, Evidence) is counts
     assert counts or finding.detail == "signed keyless, and this signer is a key"
