@@ -7,7 +7,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Row:
-    """One number. `ratio` is to the part's peer; `goal` is what the ratio should be at least."""
+    """One number.
+
+    `ratio` is to the part's peer. `goal` is what the ratio should be at least, `limit` what the value should be at most.
+    """
 
     part: str
     what: str
@@ -16,17 +19,23 @@ class Row:
     ratio: float | None = None
     goal: float | None = None
     note: str = ""
+    limit: float | None = None
 
     @property
     def verdict(self) -> str:
         """Say how the goal fares."""
+        said = self.note
+        if self.limit is not None:
+            reached = "reached" if self.value <= self.limit else "NOT REACHED"
+            said = f"at most {self.limit:g} {self.unit}: {reached}" + (f"; {said}" if said else "")
         if self.goal is None or self.ratio is None:
-            return self.note
+            return said
         return f"goal {self.goal:g}x: {'reached' if self.ratio >= self.goal else 'NOT REACHED'}"
 
 
 def _cells(row: Row) -> tuple[str, str, str, str, str]:
-    value = f"{row.value:,.0f}" if row.value >= 100 else f"{row.value:.1f}"  # noqa: PLR2004 (three digits say enough)
+    digits = 0 if row.value >= 100 else 1 if row.value >= 10 else 2  # noqa: PLR2004 (three digits say enough)
+    value = f"{row.value:,.{digits}f}"
     relative = f"{row.ratio:.2f}x" if row.ratio is not None else ""
     return row.part, row.what, f"{value} {row.unit}", relative, row.verdict
 

@@ -19,6 +19,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import verify
 from bench_report import Row, report, table
 from e2e import content, lab, sandbox, stage
 from e2e.packages import MissingError, Toolbox, toolbox
@@ -176,7 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure Sealgate beside its peers.")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default 5)")
     parser.add_argument("--seconds", type=int, default=3, help="how long one measurement takes (default 3)")
-    parser.add_argument("--only", choices=["warm", "cold", "blobs"], help="one part only")
+    parser.add_argument("--only", choices=["warm", "cold", "blobs", "verify"], help="one part only")
     parser.add_argument("--write", metavar="DATE", help="write RESULTS.md, with this date in it")
     options = parser.parse_args()
     try:
@@ -203,6 +204,10 @@ def measure_all(options: argparse.Namespace) -> tuple[list[Row], list[str]]:
                     rows += _told(part(bench, url))
         if options.only in {None, "blobs"}:
             rows += _told(blobs(bench))
+        if options.only in {None, "verify"}:
+            for part in (verify.verifications(Path(folder), bench.rounds), verify.throughput(bench.rounds)):
+                rows += _told(part)
+            rows += _told(verify.loop_lag(bench.rounds))
         return rows, machine(tools)
 
 
@@ -214,7 +219,7 @@ def cold_both(bench: Bench, registry: str) -> Iterator[Row]:
 
 def _told(rows: Iterator[Row]) -> Iterator[Row]:
     for row in rows:
-        print(f"{row.part}: {row.what}: {row.value:,.1f} {row.unit}", file=sys.stderr, flush=True)
+        print(f"{row.part}: {row.what}: {row.value:,.2f} {row.unit}", file=sys.stderr, flush=True)
         yield row
 
 
