@@ -9,7 +9,7 @@ from pathlib import Path
 class Row:
     """One number.
 
-    `ratio` is to the part's peer. `goal` is what the ratio should be at least, `limit` what the value should be at most.
+    `ratio` is to the part's peer. `goal` is what the ratio should be at least, `limit` what the value may be at most.
     """
 
     part: str
