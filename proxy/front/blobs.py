@@ -10,6 +10,7 @@ from cachetools import TTLCache
 
 from proxy.front.errors import COMMON_HEADERS
 from proxy.gate import BlobGrant
+from proxy.gate.streams import exactly, part_of, verified
 from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX, is_signature_content
 from proxy.oci.digest import Digest
 from proxy.oci.errors import CorruptError, MalformedError, RegistryError, UnavailableError
@@ -21,8 +22,6 @@ from proxy.upstream.table import Upstreams
 
 # One range from a byte on (RFC 9110, 14.1.2): what clients resume with. Any other Range is ignored, as the RFC allows.
 _RANGE = re.compile(r"bytes=[0-9]{1,18}-[0-9]{0,18}", re.ASCII)
-# Below this a piece is hashed at once; above it in a thread beside its transfer (hashlib lets go of the GIL).
-_THREAD_BYTES = 64 * 1024
 # Until the upstream's headers: containerd 2.3 and BuildKit give up after 30 s. Its later reads have their own limit.
 HEADER_SECONDS = 25.0
 # A client that takes nothing for so long is gone, and holds a connection to the upstream that others need.
@@ -140,58 +139,16 @@ def _begin(stream: BlobStream, grant: BlobGrant) -> tuple[web.StreamResponse, As
     member = grant.member
     response = web.StreamResponse(status=stream.status, headers=blob_headers(member.digest, member.size))
     if stream.status == web.HTTPPartialContent.status_code:
-        length = _part_length(stream, member.size)
+        length = len(part_of(stream, member.size))
         response.headers["Content-Length"] = str(length)
         response.headers["Content-Range"] = stream.content_range or ""
-        return response, _exactly(stream.chunks, length)
+        return response, exactly(stream.chunks, length)
     if stream.status == web.HTTPRequestRangeNotSatisfiable.status_code:
         headers = {**COMMON_HEADERS, "Content-Range": f"bytes */{member.size}", "Content-Length": "0"}
-        return web.StreamResponse(status=stream.status, headers=headers), _exactly(stream.chunks, 0)
+        return web.StreamResponse(status=stream.status, headers=headers), exactly(stream.chunks, 0)
     if stream.size not in {None, member.size}:
         raise CorruptError(f"the upstream's blob is {stream.size} bytes long, the manifest says {member.size}")
-    return response, _verified(_exactly(stream.chunks, member.size), member.digest)
-
-
-def _part_length(stream: BlobStream, size: int) -> int:
-    """Check what the upstream says of the part it sends (RFC 9110, 14.4) against the size the manifest states."""
-    shape = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", stream.content_range or "", re.ASCII)
-    if shape is None or int(shape[3]) != size or not int(shape[1]) <= int(shape[2]) < size:
-        raise CorruptError("the upstream's Content-Range does not fit the size that the manifest states")
-    return int(shape[2]) - int(shape[1]) + 1
-
-
-async def _exactly(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
-    received = 0
-    async for chunk in chunks:
-        received += len(chunk)
-        if received > size:
-            raise CorruptError("the upstream sent more bytes than it should")
-        yield chunk
-    if received != size:
-        raise CorruptError(f"the upstream sent {received} bytes of {size}")
-
-
-async def _verified(chunks: AsyncIterator[bytes], digest: Digest) -> AsyncIterator[bytes]:
-    """Pass the chunks on, the last one only when all of them together have the digest."""
-    hasher = digest.hasher()
-    held: bytes | None = None
-    async for chunk in chunks:
-        if len(chunk) < _THREAD_BYTES:
-            hasher.update(chunk)
-            if held is not None:
-                yield held
-        else:
-            hashing = asyncio.get_running_loop().run_in_executor(None, hasher.update, chunk)
-            try:
-                if held is not None:
-                    yield held
-            finally:
-                await hashing
-        held = chunk
-    if hasher.hexdigest() != digest.hex:
-        raise CorruptError(f"the upstream's bytes do not have the digest {digest}")
-    if held is not None:
-        yield held
+    return response, verified(exactly(stream.chunks, member.size), member.digest)
 
 
 async def read_artifact_blob(upstreams: Upstreams, repository: Repository, grant: BlobGrant) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from support.fakes import LAYER, START
 
-from proxy.front.blobs import CONFIG_BYTES_MAX, _begin, _exactly, _verified, read_config
+from proxy.front.blobs import CONFIG_BYTES_MAX, _begin, read_config
 from proxy.gate import BlobGrant
 from proxy.oci.digest import Digest
 from proxy.oci.errors import CorruptError
@@ -15,50 +15,10 @@ from proxy.oci.strict_json import loads_object
 from proxy.stores.grants import Member
 from proxy.upstream.blobs import BlobStream
 
-LARGE = bytes(range(256)) * 1024  # above what is hashed at once
-
 
 async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
     for chunk in chunks:
         yield chunk
-
-
-async def collect(chunks: AsyncIterator[bytes]) -> list[bytes]:
-    got = []
-    try:
-        async for chunk in chunks:
-            got += [chunk]
-    except CorruptError:
-        got.append(None)
-    return got
-
-
-@pytest.mark.parametrize(
-    ("size", "chunks", "complete"),
-    [
-        (3, [b"abc"], True),
-        (3, [b"a", b"bc"], True),
-        (0, [], True),
-        (3, [b"ab"], False),
-        (3, [b"abcd"], False),
-        (3, [b"abc", b"d"], False),
-        (0, [b"a"], False),
-        (3, [], False),
-    ],
-)
-async def test_exactly_as_many_bytes(size, chunks, complete):
-    got = await collect(_exactly(pieces(*chunks), size))
-    assert (None not in got) is complete
-
-
-@pytest.mark.parametrize(
-    "chunks", [[b"abc"], [b"a", b"b", b"c"], [], [b""], [LARGE], [LARGE, LARGE], [b"a", LARGE, b"b", LARGE]]
-)
-async def test_the_last_chunk_leaves_only_with_the_right_digest(chunks):
-    right = Digest.of(b"".join(chunks))
-    assert await collect(_verified(pieces(*chunks), right)) == chunks
-    got = await collect(_verified(pieces(*chunks), Digest.of(b"other")))
-    assert got == [*chunks[:-1], None]
 
 
 def stream(status: int, size: int | None = None, content_range: str | None = None) -> BlobStream:

@@ -435,7 +435,7 @@ async def test_a_mistake_of_ours_in_the_middle_of_a_body_cuts_it(stack, monkeypa
             yield chunk[: len(LAYER) // 2]
             raise ZeroDivisionError
 
-    monkeypatch.setattr("proxy.front.blobs._verified", broken)
+    monkeypatch.setattr("proxy.front.blobs.verified", broken)
     assert (await stack.get(manifest_path("good")))[0] == 200
     for path in (blob_path("good", LAYER), blob_path("good", LAYER, "?ns=docker.io")):
         async with stack.ask(path) as response:

@@ -1,0 +1,74 @@
+"""Bytes of a blob on their way: no more and no fewer than promised, the last of them only with the right digest."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from proxy.oci.digest import Digest
+from proxy.oci.errors import CorruptError
+from proxy.upstream.blobs import BlobStream
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+# Below this a piece is hashed at once; above it in a thread beside its transfer (hashlib lets go of the GIL).
+THREAD_BYTES = 64 * 1024
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.ASCII)
+
+
+def part_of(stream: BlobStream, size: int) -> range:
+    """Return which bytes of a blob of `size` bytes a part (206) has; CorruptError where that contradicts the size.
+
+    Source: RFC 9110, 14.4.
+    """
+    shape = _CONTENT_RANGE.fullmatch(stream.content_range or "")
+    if shape is None or int(shape[3]) != size or not int(shape[1]) <= int(shape[2]) < size:
+        raise CorruptError("the upstream's Content-Range does not fit the size that the manifest states")
+    return range(int(shape[1]), int(shape[2]) + 1)
+
+
+async def exactly(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
+    """Pass the chunks on; CorruptError at the first byte more than `size`, or at the end of fewer."""
+    received = 0
+    async for chunk in chunks:
+        received += len(chunk)
+        if received > size:
+            raise CorruptError("the upstream sent more bytes than it should")
+        yield chunk
+    if received != size:
+        raise CorruptError(f"the upstream sent {received} bytes of {size}")
+
+
+async def verified(chunks: AsyncIterator[bytes], digest: Digest, hasher: "_Hash | None" = None) -> AsyncIterator[bytes]:
+    """Pass the chunks on, the last one only when all of them together have the digest; CorruptError if not.
+
+    `hasher` has seen what came before them.
+    """
+    hasher = hasher or digest.hasher()
+    held: bytes | None = None
+    async for chunk in chunks:
+        if len(chunk) < THREAD_BYTES:
+            hasher.update(chunk)
+            if held is not None:
+                yield held
+        else:
+            hashing = asyncio.get_running_loop().run_in_executor(None, hasher.update, chunk)
+            try:
+                if held is not None:
+                    yield held
+            finally:
+                await hashing
+        held = chunk
+    if hasher.hexdigest() != digest.hex:
+        raise CorruptError(f"the upstream's bytes do not have the digest {digest}")
+    if held is not None:
+        yield held
+
+
+async def after(chunks: AsyncIterator[bytes], skipped: int) -> AsyncIterator[bytes]:
+    """Pass on what comes after so many bytes."""
+    async for chunk in chunks:
+        if skipped < len(chunk):
+            yield chunk[skipped:]
+        skipped = max(0, skipped - len(chunk))
