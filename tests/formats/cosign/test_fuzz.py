@@ -179,12 +179,15 @@ def accepted(signer):
 def is_within(base, finding):
     """Say whether a mutant says nothing but what one of those says, and proves nothing else."""
     content, entries = essence(base)
-    unlogged = {"signed_at": None, "time_source": None, "log_index": None}
     for evidence, kind, (known, logged) in accepted(base.signer):
-        same = replace(finding, **unlogged) == replace(evidence, **unlogged)
+        same = _who(finding) == _who(evidence) and set(finding.proven) <= set(evidence.proven)
         if same and (kind, known) == (base.kind, content):
             return finding.signed_at in {None, AT} and (base.signer == "key" or all(one in logged for one in entries))
     return False
+
+
+def _who(evidence):
+    return evidence.signer, evidence.trust, evidence.subject, evidence.issuer, evidence.claims
 
 
 @st.composite
