@@ -1,0 +1,234 @@
+"""One file that is being received: written and hashed in one go, readable behind the writer, named only when right.
+
+What comes is collected while a thread writes what came before, so that the network does not wait for the disk until
+PENDING_MAX bytes lie between them. Both hashing and writing let other threads run.
+"""
+
+import asyncio
+import os
+import threading
+from concurrent.futures import Executor
+from contextlib import suppress
+from io import FileIO
+from typing import BinaryIO, Protocol
+
+from proxy.oci.digest import Digest
+from proxy.oci.errors import CorruptError
+from proxy.stores.content_folder import ContentFolder
+from proxy.stores.database import StoreError
+
+# Bytes that wait for the thread, and as many again that it writes: 256 KiB and two pieces a transfer.
+PENDING_MAX = 128 * 1024
+
+
+class Account(Protocol):
+    """Who is told how it ended; from any thread."""
+
+    def kept(self, size: int, *, new: bool) -> None:
+        """Take note of a file that was kept; `new` where it replaced none."""
+        ...
+
+    def fault(self, error: OSError) -> None:
+        """Take note that the disk failed."""
+        ...
+
+
+class IncomingFile:
+    """The file, for threads: each method holds the file alone. Raises OSError."""
+
+    def __init__(self, folder: ContentFolder, digest: Digest) -> None:
+        self._folder = folder
+        self._digest = digest
+        self._hasher = digest.hasher()
+        self._lock = threading.Lock()
+        self._file, self.path = folder.create()
+
+    def write(self, content: bytes) -> None:
+        """Append to the file, and to its hash."""
+        with self._lock:
+            self._hasher.update(content)
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(self._file.fileno(), rest) :]
+
+    def is_right(self) -> bool:
+        """Say whether what was written has the digest."""
+        return self._hasher.hexdigest() == self._digest.hex
+
+    def keep(self) -> bool:
+        """Flush the file and give it its name; say whether there was none of this name. Closes it, whatever happens."""
+        with self._lock, self._file:
+            try:
+                os.fsync(self._file.fileno())
+                return self._folder.admit(self.path, self._digest)
+            except BaseException:
+                self._unlink()
+                raise
+
+    def discard(self) -> None:
+        """Remove the file and close it; nothing, where it is closed already."""
+        with self._lock:
+            if not self._file.closed:
+                with self._file:
+                    self._unlink()
+
+    def _unlink(self) -> None:
+        with suppress(OSError):  # it is not locked any more once it is closed, and will be cleaned away
+            self.path.unlink()
+
+    def open(self) -> BinaryIO:
+        """Open the file for reading, or what it has become."""
+        try:
+            return FileIO(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+        except FileNotFoundError:
+            return FileIO(self._folder.open(self._digest))
+
+
+class Incoming:
+    """A file that is being received, for the event loop. `ContentStore.begin` makes it; end it by `finish` or `abort`.
+
+    One task writes; any number wait and read.
+    """
+
+    def __init__(self, file: IncomingFile, size: int, executor: Executor, account: Account) -> None:
+        self.size = size
+        #: Bytes from the start that can be read from `reader()` by now.
+        self.received = 0
+        #: All has come and has the digest: what was held back may be given out.
+        self.verified = False
+        self._file = file
+        self._executor = executor
+        self._account = account
+        self._accepted = 0
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._writing = False
+        self._failure: StoreError | CorruptError | None = None
+        self._progress = asyncio.Event()
+
+    async def write(self, chunk: bytes) -> None:
+        """Take bytes to be written, and wait while more than PENDING_MAX of them wait for the disk.
+
+        Raises StoreError where the disk did not take these or earlier ones, CorruptError for more bytes than the size.
+        """
+        self._check()
+        if self._accepted + len(chunk) > self.size:
+            raise await self._fail(CorruptError(f"more bytes came than the {self.size} that there should be"))
+        self._accepted += len(chunk)
+        self._pending.append(chunk)
+        self._pending_bytes += len(chunk)
+        self._write_on()
+        while self._pending_bytes > PENDING_MAX:
+            await self._next()
+
+    async def wait_for(self, more_than: int) -> None:
+        """Wait until more than so many bytes can be read, or all are there and right.
+
+        Raises StoreError or CorruptError where they will not come.
+        """
+        while self.received <= more_than and not self.verified:
+            await self._next()
+
+    async def wait_verified(self) -> None:
+        """Wait until all is there and has the digest; it need not be on the disk yet. Raises as `wait_for`."""
+        while not self.verified:
+            await self._next()
+
+    def reader(self) -> BinaryIO:
+        """Open the file, with an offset of its own; `received` says how far it may be read. The caller closes it.
+
+        Raises StoreError where it cannot be opened. Who has it open reads on, whatever becomes of the file's name.
+        """
+        try:
+            return self._file.open()
+        except OSError as err:
+            raise StoreError(f"cannot read what is being received: {err}") from err
+
+    async def finish(self) -> None:
+        """See that all came and is right, flush it and give it its name.
+
+        Sets `verified` before it flushes. Raises CorruptError for the wrong size or hash, StoreError where the disk
+        fails; then nothing is kept. If the caller is cancelled, the flushing goes on; before that, `abort` it.
+        """
+        while self.received < self._accepted:
+            await self._next()
+        self._check()
+        if self.received != self.size:
+            raise await self._fail(CorruptError(f"{self.received} bytes came of {self.size}"))
+        if not self._file.is_right():
+            raise await self._fail(CorruptError("the bytes that came do not have the digest"))
+        self.verified = True
+        self._wake()
+        # The error is a value here: where nobody waits any more, nobody would take an exception.
+        error = await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._executor, self._keep))
+        if error is not None:
+            raise StoreError(str(error)) from error
+
+    async def abort(self) -> None:
+        """Give up what is not verified; nothing is kept of it. May be called at any time, and again."""
+        if not self.verified and self._failure is None:
+            await self._fail(StoreError("the transfer was given up"))
+
+    async def _next(self) -> None:
+        self._check()
+        await self._progress.wait()
+        self._check()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _wake(self) -> None:
+        self._progress.set()
+        self._progress = asyncio.Event()
+
+    async def _fail(self, failure: StoreError | CorruptError) -> StoreError | CorruptError:
+        self._end(failure)
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._executor, self._file.discard))
+        return failure
+
+    def _end(self, failure: StoreError | CorruptError) -> None:
+        self._failure = failure
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._wake()
+
+    def _write_on(self) -> None:
+        if self._writing or not self._pending:
+            return
+        content = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._writing = True
+        writing = asyncio.get_running_loop().run_in_executor(self._executor, self._write, content)
+        writing.add_done_callback(self._written)
+
+    def _written(self, writing: "asyncio.Future[int | OSError]") -> None:
+        self._writing = False
+        match writing.result():
+            case int() as size:
+                self.received += size
+                self._write_on()
+                self._wake()
+            case OSError() as err if self._failure is None:
+                self._account.fault(err)
+                self._end(StoreError(str(err)))
+                self._executor.submit(self._file.discard)
+
+    # On a thread
+
+    def _write(self, content: bytes) -> int | OSError:
+        try:
+            self._file.write(content)
+        except OSError as err:
+            return err
+        return len(content)
+
+    def _keep(self) -> OSError | None:
+        try:
+            new = self._file.keep()
+        except OSError as err:
+            self._account.fault(err)
+            return err
+        self._account.kept(self.size, new=new)
+        return None
