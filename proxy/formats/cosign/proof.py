@@ -57,12 +57,13 @@ class Time:
 class Proven:
     """What has been proven so far; whole once no check failed.
 
-    `times` are in the order of the material, those of logs first. `identity` is None for a key.
+    `times` are in the order of the material, those of logs first; `log_indexes` are of entries that are proven, some of
+    them twice. `identity` is None for a key.
     """
 
     identity: Identity | None = None
     times: list[Time] = field(default_factory=list)
-    log_index: int | None = None
+    log_indexes: list[int] = field(default_factory=list)
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         """Write it for people, by name."""
@@ -71,7 +72,7 @@ class Proven:
             (("subject", identity.subject), ("issuer", identity.issuer), *identity.claims.items()) if identity else ()
         )
         times = tuple((f"time by {one.source}", one.moment.isoformat()) for one in self.times)
-        return (*named, *times, *((("log_index", str(self.log_index)),) if self.log_index is not None else ()))
+        return (*named, *times, *(("log_index", str(index)) for index in dict.fromkeys(self.log_indexes)))
 
 
 def prove_by_key(
@@ -176,7 +177,7 @@ def _prove_entry(entry: LogEntry, log: TransparencyLog, signed: Signed, proven: 
         if isinstance(moment, Failure):
             return moment
         proven.times.append(Time(moment, f"log {log.origin}"))
-        proven.log_index = entry.index
+        proven.log_indexes.append(entry.index)
     return None
 
 
@@ -212,7 +213,7 @@ def _check_log_windows(
             continue  # not demanded, and proves nothing
         if flaw := next((flaw for moment in moments if (flaw := check_window(log, moment))), None):
             return flaw
-        proven.log_index = entry.index
+        proven.log_indexes.append(entry.index)
     return None
 
 

@@ -10,9 +10,13 @@ from proxy.formats.cosign.bundle import Bundle, Message
 from proxy.formats.cosign.dsse import Envelope
 from proxy.formats.cosign.entry import LogEntry
 from proxy.oci.digest import Digest
-from proxy.oci.errors import MalformedError
+from proxy.oci.errors import MalformedError, OverLimitError
 from proxy.oci.strict_json import loads_object
 from proxy.verdict import Failure, Reason
+
+# Log entries and timestamps each, of one candidate. Clients add one of each for every instance that they use; a file's
+# bundle may have 32. Each costs 0.5 ms, and whoever may push can add 256 candidates that are genuine and useless.
+PROOFS_MAX = 4
 
 
 class Kind(StrEnum):
@@ -89,6 +93,8 @@ def _attestation(signature: UntrustedSignature) -> Candidate:
 
 def _bundle(signature: UntrustedSignature) -> Candidate | Failure:
     bundle = Bundle.parse(signature.payload)
+    if max(len(bundle.entries), len(bundle.timestamps)) > PROOFS_MAX:
+        raise OverLimitError(f"the bundle has more than {PROOFS_MAX} log entries or timestamps")
     if isinstance(bundle.content, Message):
         return Failure(Reason.NOT_A_SIGNATURE, "the bundle signs a blob, not a statement about an image")
     return of_bundle(bundle, bundle.content)

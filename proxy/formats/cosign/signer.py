@@ -54,7 +54,7 @@ class CosignSigner:
             subject=identity.subject if identity else None,
             issuer=identity.issuer if identity else None,
             time_source=first.source if first else None,
-            log_index=proven.log_index,
+            log_index=next(iter(proven.log_indexes), None),
             proven=proven.facts(),
         )
 

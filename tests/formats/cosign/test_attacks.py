@@ -37,6 +37,7 @@ from proxy.demo.signing import (
 )
 from proxy.formats.cosign.discover import LAYERS_MAX, REFERRERS_MAX
 from proxy.formats.cosign.fetch import BYTES_MAX
+from proxy.formats.cosign.shapes import PROOFS_MAX
 from proxy.formats.cosign.simplesigning import LOG_ENTRY, PAYLOAD_TYPE, TIMESTAMP
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import OCI_INDEX, OCI_MANIFEST
@@ -254,15 +255,19 @@ ATTACKS = [
         "A14",
         "log-entries",
         Reason.OVER_LIMIT,
-        with_member(MATERIAL, "tlogEntries", [ENTRY] * 33),
-        with_member(MATERIAL, "tlogEntries", [ENTRY] * 32),
+        with_member(MATERIAL, "tlogEntries", [ENTRY] * (PROOFS_MAX + 1)),
+        with_member(MATERIAL, "tlogEntries", [ENTRY] * PROOFS_MAX),
     ),
     Attack(
         "A14",
         "timestamps",
         Reason.OVER_LIMIT,
-        with_member(MATERIAL, "timestampVerificationData", {"rfc3161Timestamps": [{"signedTimestamp": ""}] * 33}),
-        with_member(MATERIAL, "timestampVerificationData", {"rfc3161Timestamps": [{"signedTimestamp": ""}] * 32}),
+        with_member(
+            MATERIAL, "timestampVerificationData", {"rfc3161Timestamps": [{"signedTimestamp": ""}] * (PROOFS_MAX + 1)}
+        ),
+        with_member(
+            MATERIAL, "timestampVerificationData", {"rfc3161Timestamps": [{"signedTimestamp": ""}] * PROOFS_MAX}
+        ),
     ),
     Attack(
         "A15",

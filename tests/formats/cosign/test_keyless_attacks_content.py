@@ -37,7 +37,7 @@ from support.snapshot import OfType
 from proxy.demo.signing import simple_signing_payload
 from proxy.formats.api import UntrustedSignature
 from proxy.formats.cosign.discover import CosignDiscovery
-from proxy.formats.cosign.shapes import Kind
+from proxy.formats.cosign.shapes import PROOFS_MAX, Kind
 from proxy.formats.cosign.signer import CosignSigner
 from proxy.formats.cosign.verify import Wanted
 from proxy.verdict import Evidence, Reason
@@ -368,9 +368,23 @@ BUNDLES = [
             lambda one: setting(
                 *STAMPS,
                 "rfc3161Timestamps",
-                value=one["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"] * 32,
+                value=one["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"] * PROOFS_MAX,
             )(one)
         ),
+        **OVER_LIMIT,
+    ),
+    attack(
+        "A14",
+        "more-timestamps-than-clients-make",
+        "more than 4 log entries or timestamps",
+        edited(
+            lambda one: setting(
+                *STAMPS,
+                "rfc3161Timestamps",
+                value=one["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"] * (PROOFS_MAX + 1),
+            )(one)
+        ),
+        GOOD,
         **OVER_LIMIT,
     ),
     attack(

@@ -94,7 +94,7 @@ def check_evidence(found, draft, *, keyless, demands):
     sources = [f"log {SIGSTORE.rekor1.name}" for one in logs if one.promise] + ["timestamp authority" for _ in stamps]
     assert (found.subject, found.issuer) == ((IDENTITY, ISSUER) if keyless else (None, None))
     assert (found.signed_at, found.time_source) == ((AT, sources[0]) if sources else (None, None))
-    assert found.log_index == (logs[-1].index if logs else None)
+    assert found.log_index == (logs[0].index if logs else None)
 
 
 # What the kind of a key changes, hash and log entry, has nothing to do with demands or with how many logs there are;

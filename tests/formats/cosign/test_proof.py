@@ -33,7 +33,7 @@ SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 def test_facts_are_those_that_are_proven():
     assert Proven().facts() == ()
     times = [Time(AT, "log a"), Time(AT + SECOND, "timestamp authority")]
-    assert Proven(None, times, 0).facts() == (
+    assert Proven(None, times, [0, 0]).facts() == (
         ("time by log a", "2026-11-20T12:00:00+00:00"),
         ("time by timestamp authority", "2026-11-20T12:00:01+00:00"),
         ("log_index", "0"),
