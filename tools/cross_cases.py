@@ -219,6 +219,7 @@ def _entries(shop: Workshop, shape: Shape) -> Iterator[_Twist]:
     later = replace(entry, time=entry.time + 1)
     yield "the entry of another signature", replace(good, entries=other.entries), asked
     yield "an entry of another log", shop.strange.logged(replace(good, entries=()), shop.at), asked
+    yield "an entry with a short log id", replace(good, entries=(replace(entry, log_id=entry.log_id[:4]),)), asked
     yield "no entry", replace(good, entries=()), asked
     yield "another time", replace(good, entries=(later,)), asked
     yield (
@@ -251,6 +252,9 @@ def _bundles(shop: Workshop) -> Iterator[_Twist]:
     rekor2 = shop.made(Shape.BUNDLE, logs=("rekor2",), stamped=True)
     stamps = Asked(arguments=("--use-signed-timestamps",))
     yield "BUNDLE, Rekor 2", rekor2, stamps
+    (entry2,) = rekor2.entries
+    short = replace(entry2, log_id=entry2.log_id[:4])
+    yield "BUNDLE, Rekor 2, an entry with a short log id", replace(rekor2, entries=(short,)), stamps
     yield "BUNDLE, Rekor 2, no timestamp", replace(rekor2, timestamps=()), stamps
     yield "BUNDLE, Rekor 2, one timestamp twice", replace(rekor2, timestamps=rekor2.timestamps * 2), stamps
     yield "BUNDLE, Rekor 2, two timestamps", shop.sigstore.stamped(rekor2, shop.at), stamps

@@ -3,6 +3,7 @@
 The same properties run for as long as asked with `make fuzz`.
 """
 
+import base64
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -158,7 +159,8 @@ def essence(base):
 
 def _entry(entry):
     """A promise covers the time, without one it is nobody's; a checkpoint's signatures cover its text."""
-    said = {name: entry[name] for name in ("logId", "kindVersion", "canonicalizedBody")}
+    said = {name: entry[name] for name in ("kindVersion", "canonicalizedBody")}
+    said["log"] = base64.b64decode(entry["logId"]["keyId"])[:4]  # the hint, by which a log may be named too
     said["logIndex"] = int(entry.get("logIndex", 0))
     promise, proof = entry.get("inclusionPromise"), entry.get("inclusionProof")
     said["promise"] = (promise, int(entry["integratedTime"])) if promise else None
