@@ -63,7 +63,7 @@ def read_rules(
         if require is not None:
             used = {name: one.requirement for name, one in signers.items() if one and name in named_signers(require)}
             if used.keys() == named_signers(require):
-                rules.append(Rule(read.name, images, require, used, read.mode, read.on_outage))
+                rules.append(Rule(read.name, images, require, used, read.mode, read.on_outage, read.tag_max_stale))
     if EVERYTHING not in taken and readable:
         mistakes.append(Mistake("rules", f"no rule matches everything ('{EVERYTHING}')", _CATCH_ALL))
     return Rules(rules) if len(mistakes) == before and None not in signers.values() else None

@@ -136,6 +136,7 @@ class RuleTable(Table):
     require: str
     mode: Annotated[Mode, Field(strict=False)] = Mode.ENFORCE
     on_outage: Annotated[OnOutage, Field(strict=False)] = OnOutage.REFUSE
+    tag_max_stale: Duration = timedelta(0)
 
 
 class LifetimeTable(Table):

@@ -1,6 +1,8 @@
 """From a reference to bytes: what a tag means for its lifetime, and the manifests that were asked for lately."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -8,7 +10,7 @@ from cachetools import LRUCache
 
 from proxy.formats.api import Source
 from proxy.oci.digest import Digest
-from proxy.oci.errors import UnavailableError
+from proxy.oci.errors import RegistryError, UnavailableError
 from proxy.oci.manifest import Manifest
 from proxy.oci.reference import Reference, Repository
 
@@ -43,22 +45,36 @@ class LookedUp(Protocol):
 
 
 class Contents:
-    """Manifests by reference; asks upstream only for what is not known, or known for too long."""
+    """Manifests by reference; asks upstream only for what is not known, or known for too long.
+
+    A tag past its lifetime may be answered with its last digest while it is asked for again, in the TaskGroup.
+    """
 
     def __init__(
-        self, registry: Registry, clock: Callable[[], datetime], tag_lifetime: timedelta, looked_up: LookedUp
+        self,
+        registry: Registry,
+        clock: Callable[[], datetime],
+        tag_lifetime: timedelta,
+        looked_up: LookedUp,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self._registry = registry
         self._clock = clock
         self._tag_lifetime = tag_lifetime
         self._looked_up = looked_up
+        self._tasks = tasks
         self._tags: LRUCache[tuple[Repository, str], tuple[Digest, datetime]] = LRUCache(TAGS_MAX)
+        # When each of the tags that are answered late was asked for last: an upstream that is down is not asked by all.
+        self._asked: LRUCache[Reference, datetime] = LRUCache(TAGS_MAX)
         self._manifests: LRUCache[tuple[Repository, Digest], Manifest] = LRUCache(
             MANIFEST_CACHE_BYTES, getsizeof=lambda manifest: _MEMORY_PER_BYTE * len(manifest.body)
         )
 
-    async def fetch(self, reference: Reference) -> tuple[Manifest, datetime]:
-        """Return the manifest, and until when this reference means it."""
+    async def fetch(self, reference: Reference, max_stale: timedelta = timedelta(0)) -> tuple[Manifest, datetime]:
+        """Return the manifest, and until when this reference means it.
+
+        For `max_stale` after a tag's lifetime its last digest is returned at once, until now, and asked for again.
+        """
         now = self._clock()
         if reference.digest is not None:
             # Content has its digest for ever; the year is only to have a date.
@@ -68,6 +84,27 @@ class Contents:
         self._looked_up("tag", hit=fresh)
         if known is not None and fresh:
             return await self._by_digest(reference.repository, known[0]), known[1]
+        if known is not None and now < known[1] + max_stale:
+            self._looked_up("stale_tag", hit=True)
+            self._ask_again(reference, now)
+            return await self._by_digest(reference.repository, known[0]), now
+        return await self._ask(reference, known, now)
+
+    def _ask_again(self, reference: Reference, now: datetime) -> None:
+        """Ask in the background, and not again before the tag's lifetime is over, whatever the answer."""
+        if now < self._asked.get(reference, now):
+            return
+        self._asked[reference] = now + self._tag_lifetime
+        self._tasks.create_task(self._refresh(reference, now))
+
+    async def _refresh(self, reference: Reference, now: datetime) -> None:
+        # What goes wrong will be told to the first who asks when the tag may no longer be stale.
+        with suppress(RegistryError):
+            await self._ask(reference, self._tags.get((reference.repository, reference.tag or "")), now)
+
+    async def _ask(
+        self, reference: Reference, known: tuple[Digest, datetime] | None, now: datetime
+    ) -> tuple[Manifest, datetime]:
         try:
             manifest = await self._by_tag(reference, known[0] if known else None)
         except UnavailableError as err:

@@ -81,7 +81,7 @@ class Gate:
     ) -> None:
         self._rules = rules
         self._registry = registry
-        self._contents = Contents(registry, clock, memory.tag_lifetime, observer.looked_up)
+        self._contents = Contents(registry, clock, memory.tag_lifetime, observer.looked_up, tasks)
         self._judge = judge
         self._memory = memory
         self._clock = clock
@@ -119,7 +119,8 @@ class Gate:
 
     async def _pull(self, reference: Reference, client: str) -> Pulled:
         rules = self._rules
-        manifest, fresh_until = await self._contents.fetch(reference)
+        rule = rules.match(reference.repository)
+        manifest, fresh_until = await self._contents.fetch(reference, rule.tag_max_stale if rule else timedelta(0))
         subject = Subject(reference.repository, manifest.digest, reference.tag)
         if await self._is_signature_artifact(reference.repository, manifest):
             await self._remember_members(subject, manifest)

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 
 from proxy import __version__
@@ -51,6 +52,7 @@ class Rule:
     `signers` holds exactly the signers that the expression names; ValueError where it does not. `fingerprint` is made
     here and changes with anything that could change a verdict: the rule's name, the expression, the signers' trust
     material and conditions, and the version of the code that judges. It is part of the key of remembered verdicts.
+    `tag_max_stale` is for how long after its lifetime a tag may mean what it meant last.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Rule:
     signers: Mapping[str, Requirement] = field(default_factory=dict, hash=False)
     mode: Mode = Mode.ENFORCE
     on_outage: OnOutage = OnOutage.REFUSE
+    tag_max_stale: timedelta = timedelta(0)
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
