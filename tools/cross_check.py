@@ -56,7 +56,6 @@ DIFFERENCES = (
     Difference(
         r"Rekor 2, entry of .* kind of key", accepted=True, why="TO BE MENDED: the entry's keyDetails is not read"
     ),
-    Difference(r"a short log id", accepted=True, why="TO BE MENDED: a log is known by its key hint too"),
     Difference(r"a pattern for the beginning", accepted=False, why="a pattern is for the whole text"),
     Difference(r"SIG, two names", accepted=False, why="a certificate is for one identity"),
     Difference(r"BUNDLE, issuers that differ", accepted=False, why="a certificate has one issuer of the identity"),

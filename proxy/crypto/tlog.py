@@ -122,11 +122,11 @@ class Checkpoint:
 
 
 def log_of(logs: Iterable[TransparencyLog], log_id: bytes) -> TransparencyLog | None:
-    """Return the log that an entry names by its full id, or by the key hint of 4 bytes; None for a log not known."""
-    for log in logs:
-        if log_id in (log.log_id, log.hint) and log_id:
-            return log
-    return None
+    """Return the log that an entry names, by the whole of the id that the trust root gives it; None for one not known.
+
+    A key hint is for checkpoints: four bytes can be found for another key in seconds.
+    """
+    return next((log for log in logs if log_id and log.log_id == log_id), None)
 
 
 def check_inclusion(log: TransparencyLog, proof: InclusionProof, body: bytes) -> Failure | None:

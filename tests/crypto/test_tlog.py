@@ -332,8 +332,16 @@ def test_the_log_of_an_entry():
     logs = [trusted(log) for log in LOGS.values()]
     for log, there in zip(LOGS.values(), logs, strict=True):
         assert log_of(logs, log.log_id) is there
-        assert log_of(logs, log.log_id[:4]) is there
-    for unknown in (b"", V1.log_id[:3], V1.log_id[:5], V1.log_id + b"\0", WITNESS.log_id, WITNESS.log_id[:4]):
+    for unknown in (
+        b"",
+        V1.log_id[:3],
+        V1.log_id[:4],
+        V2.log_id[:4],
+        V1.log_id[:5],
+        V1.log_id + b"\0",
+        WITNESS.log_id,
+        WITNESS.log_id[:4],
+    ):
         assert log_of(logs, unknown) is None
     assert log_of([replace(logs[0], log_id=b"")], b"") is None
 

@@ -322,9 +322,6 @@ EXCUSES = [
         "(verifier|content)'\\) edited, 2",
     ),
     Excuse("the algorithm follows from the key itself", r"keyDetails Input should be", "keyDetails.* edited"),
-    Excuse(
-        "to be mended: a promise covers the whole log id, a hint is for Rekor 2", r"keyring", "Rekor 1.*by its hint"
-    ),
     Excuse("trust roots are read in v0.2 too", r"unsupported trusted root format", r"root v0\.2"),
     Excuse(
         "windows are closed (conformance: trust-root-tsa-validity-end-inclusive)",

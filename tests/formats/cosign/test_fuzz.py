@@ -3,7 +3,6 @@
 The same properties run for as long as asked with `make fuzz`.
 """
 
-import base64
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -154,13 +153,20 @@ def essence(base):
     else:
         content = {"payload": document["payload"], "signature": document["signatures"][0]["sig"]}
     entry = base.annotations.get(LOG_ENTRY)
-    return content | {"certificate": certificate}, [json.loads(entry)] if entry else []
+    return content | {"certificate": certificate}, [_noted(json.loads(entry))] if entry else []
+
+
+def _noted(entry):
+    """The same of an annotation, in which a promise covers all but its own signature."""
+    promised = entry["Payload"]
+    numbers = {name: int(promised[name]) for name in ("integratedTime", "logIndex")}
+    log = bytes.fromhex(promised["logID"])[:4]
+    return {"promise": entry["SignedEntryTimestamp"], "body": promised["body"], "log": log} | numbers
 
 
 def _entry(entry):
     """A promise covers the time, without one it is nobody's; a checkpoint's signatures cover its text."""
-    said = {name: entry[name] for name in ("kindVersion", "canonicalizedBody")}
-    said["log"] = base64.b64decode(entry["logId"]["keyId"])[:4]  # the hint, by which a log may be named too
+    said = {name: entry[name] for name in ("logId", "kindVersion", "canonicalizedBody")}
     said["logIndex"] = int(entry.get("logIndex", 0))
     promise, proof = entry.get("inclusionPromise"), entry.get("inclusionProof")
     said["promise"] = (promise, int(entry["integratedTime"])) if promise else None

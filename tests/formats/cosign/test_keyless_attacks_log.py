@@ -445,7 +445,11 @@ WHOSE = [
     ),
     attack("A9", "one-entry-twice", "there twice", changed(twice), changed(two_of_two_logs)),
     attack(
-        "A9", "one-entry-by-two-names-of-its-log", "there twice", changed(twice_by_two_names), changed(two_of_two_logs)
+        "A9",
+        "one-entry-by-two-names-of-its-log",
+        "is not in the trust root",
+        changed(twice_by_two_names),
+        changed(two_of_two_logs),
     ),
     attack(
         "A9",
