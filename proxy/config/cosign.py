@@ -32,6 +32,9 @@ _GOOGLE_ISSUER = "https://accounts.google.com"
 _WORKFLOW_FILE = re.compile(r"[^/@\s]+\.ya?ml")
 _WORKFLOW_PATH = re.compile(r"[^/@\s]+/[^/@\s]+/\.github/workflows/[^/@\s]+\.ya?ml")
 _REPOSITORY = re.compile(r"[^/@\s]+/[^/@\s]+")
+_SERVER = re.compile(r"https?://[^/@\s]+(?:/[^/@\s]+)*")
+# What may stand before `sha256-<hex>.sig` in a tag of at most 128 characters (distribution-spec, "Pulling manifests").
+_TAG_PREFIX = re.compile(r"(?:[a-zA-Z0-9_][a-zA-Z0-9._-]{0,52})?", re.ASCII)
 _PROJECT = re.compile(r"[^/@\s]+(?:/[^/@\s]+)+")
 
 
@@ -56,10 +59,13 @@ class CosignTable(SignerTable):
             raise MalformedError("annotations are signed with signatures, not with attestations; leave one out")
         root = roots[root_name] if root_name is not None else NO_TRUST_ROOT
         wanted = Wanted(who, root, demands, tuple(sorted(self.annotations.items())), attestation)
+        if not _TAG_PREFIX.fullmatch(self.signature_tag_prefix):
+            raise MalformedError(f"signature_tag_prefix {self.signature_tag_prefix!r} does not fit before a tag")
         discovery = CosignDiscovery(repository, self.signature_tag_prefix, attestations=attestation is not None)
         return BuiltSigner(
             CosignSigner(name, wanted, discovery),
-            identity=repr((who, attestation)),
+            # A key is the same whenever it was in use.
+            identity=repr((who.key if isinstance(who, WantedKey) else who, attestation)),
             who=_described(wanted),
             reads=(repository,) if repository else (),
             trust_root=root_name,
@@ -82,7 +88,10 @@ class CosignTable(SignerTable):
 def _moment(value: object) -> datetime:
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise ValueError("should be a date and time with zone; as in 2026-12-31T00:00:00Z, without quotes")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is a time that no calendar has") from None
 
 
 Moment = Annotated[datetime, PlainValidator(_moment)]
@@ -101,6 +110,8 @@ class CosignKey(CosignTable):
         window = None
         if self.valid_from is not None or self.valid_until is not None:
             window = Window(self.valid_from or datetime.min.replace(tzinfo=UTC), self.valid_until)
+            if self.valid_until is not None and self.valid_until < window.start:
+                raise MalformedError("valid_until is before valid_from, so that nothing counts; swap them")
         return WantedKey(self._key(), window)
 
     def _key(self) -> PublicKey:
@@ -184,7 +195,7 @@ class GithubActions(KeylessTable):
     def _who(self) -> WantedIdentity:
         if not _REPOSITORY.fullmatch(self.repository):
             raise MalformedError(f"repository {self.repository!r} is not of the form owner/name")
-        home = f"{self.server}/{self.repository}"
+        home = f"{_checked_server(self.server)}/{self.repository}"
         claims = {
             "source_repository_uri": Exact(home),
             "source_repository_ref": at_most_one("ref", self.ref, self.ref_pattern),
@@ -219,7 +230,7 @@ class GitlabCi(KeylessTable):
     def _who(self) -> WantedIdentity:
         if not _PROJECT.fullmatch(self.project):
             raise MalformedError(f"project {self.project!r} is not of the form group/name")
-        home = f"{self.server}/{self.project}"
+        home = f"{_checked_server(self.server)}/{self.project}"
         claims = {
             "source_repository_uri": Exact(home),
             "source_repository_ref": at_most_one("ref", self.ref, self.ref_pattern),
@@ -237,6 +248,13 @@ class Google(KeylessTable):
 
     def _who(self) -> WantedIdentity:
         return WantedIdentity(Exact(_GOOGLE_ISSUER), Exact(self.email), self._claims({}))
+
+
+def _checked_server(url: str) -> str:
+    # With a slash behind it, no certificate's text would ever be the same.
+    if not _SERVER.fullmatch(url):
+        raise MalformedError(f"server {url!r} is not of the form https://host")
+    return url
 
 
 def _described(wanted: Wanted) -> tuple[str, ...]:

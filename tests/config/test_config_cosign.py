@@ -176,6 +176,15 @@ def test_a_key_may_have_been_in_use_for_a_while(tmp_path):
     assert made.wanted.root == NO_TRUST_ROOT
 
 
+def test_one_key_counts_once_whenever_it_was_in_use(tmp_path):
+    one, other = (
+        f'[signers.{name}]\ntype = "cosign-key"\nkey = """{KEY}"""\nvalid_until = {year}-01-01T00:00:00Z'
+        for name, year in (("one", 2027), ("other", 2028))
+    )
+    rule = RULE.replace('"release"', '"2 of (one, other)"')
+    assert any("one signature would count twice" in it for it in mistakes(tmp_path, one, other, rule, CATCH_ALL))
+
+
 def test_where_to_look(tmp_path):
     made = signer(tmp_path, GITHUB + '\nsignature_repository = "org/sigs"\nsignature_tag_prefix = "app-"').discovery
     assert (str(made.signature_repository), made.tag_prefix, made.attestations) == ("docker.io/org/sigs", "app-", False)
@@ -281,6 +290,21 @@ def test_a_root_need_not_be_refreshed(tmp_path):
             f'type = "cosign-key"\nkey = """{KEY}"""\nvalid_from = 2026-01-01T00:00:00',
             "should be a date and time with zone",
         ),
+        (
+            f'type = "cosign-key"\nkey = """{KEY}"""\nvalid_until = 9999-12-31T23:59:59-23:59',
+            "signers.x.valid_until: is a time that no calendar has",
+        ),
+        (
+            f'type = "cosign-key"\nkey = """{KEY}"""\nvalid_from = 2026-01-02T00:00:00Z\nvalid_until = 2026-01-01T00:00:00Z',
+            "valid_until is before valid_from, so that nothing counts (swap them)",
+        ),
+        (GITHUB + '\nsignature_tag_prefix = "../x?"', "signature_tag_prefix '../x?' does not fit before a tag"),
+        (GITHUB + f'\nsignature_tag_prefix = "{"a" * 54}"', "does not fit before a tag"),
+        *[
+            (GITHUB + f'\nserver = "{server}"', f"server '{server}' is not of the form https://host")
+            for server in ("https://github.com/", "github.com", "http s://x", "https://")
+        ],
+        ('type = "gitlab-ci"\nproject = "g/app"\nserver = "https://gitlab.com/"', "is not of the form https://host"),
     ],
 )
 def test_mistakes(tmp_path, text, found):
