@@ -16,6 +16,7 @@ from aiohttp import (
     ClientResponse,
     ClientResponseError,
     ClientSSLError,
+    ConnectionTimeoutError,
     hdrs,
 )
 from aiohttp.http_exceptions import HttpProcessingError
@@ -38,6 +39,10 @@ class TransientError(UnavailableError):
     """An outage that may be over soon: the same GET or HEAD may be sent again (RFC 9110, section 9.2.2)."""
 
 
+class UnreachableError(TransientError):
+    """No connection could be made: nothing is there, or nothing that answers."""
+
+
 @contextmanager
 def network_errors(server: str) -> Iterator[None]:
     """Turn what aiohttp raises into one line that names the server and has no URL, which may hold a signature."""
@@ -46,9 +51,9 @@ def network_errors(server: str) -> Iterator[None]:
     except (ClientConnectorCertificateError, ClientSSLError):
         raise UnavailableError(f"{server} has a TLS certificate that is not trusted") from None
     except ClientConnectorDNSError:
-        raise TransientError(f"{server} could not be found in the DNS") from None
-    except ClientConnectorError as err:
-        raise TransientError(f"{server} could not be reached: {err.strerror or 'no connection'}") from None
+        raise UnreachableError(f"{server} could not be found in the DNS") from None
+    except (ClientConnectorError, ConnectionTimeoutError) as err:
+        raise UnreachableError(f"{server} could not be reached: {err.strerror or 'no connection'}") from None
     except TimeoutError:
         raise TransientError(f"{server} did not answer in time") from None
     except ClientPayloadError:

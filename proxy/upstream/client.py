@@ -27,6 +27,7 @@ from proxy.oci.reference import Reference, Repository
 from proxy.upstream.answers import media_type, off_the_loop
 from proxy.upstream.auth import Authenticator
 from proxy.upstream.blobs import OK, PARTIAL, RANGE_NOT_SATISFIABLE, BlobStream, blob_stream
+from proxy.upstream.breaker import Breaker
 from proxy.upstream.endpoint import Endpoint, Limits
 from proxy.upstream.listing import LISTING_BYTES_MAX, all_referrers, next_page, read_tags
 from proxy.upstream.observer import Observer
@@ -75,8 +76,9 @@ class Upstream:
         for session in (short, blobs):
             await self._stack.enter_async_context(session)
         authenticator = Authenticator(self._endpoint, short, self._backoff.clock)
-        self._short = Transport(self._endpoint, short, authenticator, self._backoff, self._observer)
-        self._blobs = Transport(self._endpoint, blobs, authenticator, self._backoff, self._observer)
+        breaker = Breaker(self._name, self._backoff.clock, self._left_alone)
+        self._short = Transport(self._endpoint, short, authenticator, self._backoff, breaker, self._observer)
+        self._blobs = Transport(self._endpoint, blobs, authenticator, self._backoff, breaker, self._observer)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -214,6 +216,9 @@ class Upstream:
         if len(body) > LISTING_BYTES_MAX:
             raise UnavailableError(f"{self._name} sent a list longer than {LISTING_BYTES_MAX} bytes")
         return body
+
+    def _left_alone(self, *, is_open: bool) -> None:
+        self._observer.on_breaker(self._name, is_open)
 
     def _observed(self, operation: str) -> AbstractContextManager[None]:
         return self._observer.operation(self._name, operation, self._backoff.clock)

@@ -26,11 +26,13 @@ class Observer:
 
     `on_request` gets registry, operation (manifest, resolve, blob, head_blob, referrers, tags), outcome (ok, not_found,
     denied, corrupt, malformed, unavailable, cancelled) and the seconds to the whole answer, for a blob to its head.
-    `on_rate_limit` gets registry and the number of pulls that Docker Hub says are left.
+    `on_rate_limit` gets registry and the number of pulls that Docker Hub says are left. `on_breaker` gets registry and
+    whether it is left alone, for it cannot be reached.
     """
 
     on_request: Callable[[str, str, str, float], None] = _nothing
     on_rate_limit: Callable[[str, int], None] = _nothing
+    on_breaker: Callable[[str, bool], None] = _nothing
 
     @contextmanager
     def operation(self, registry: str, operation: str, clock: Callable[[], float]) -> Iterator[None]:

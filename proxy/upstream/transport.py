@@ -12,8 +12,9 @@ from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
 from yarl import URL
 
 from proxy.oci.errors import MalformedError, UnavailableError
-from proxy.upstream.answers import check_identity, network_errors, read_at_most, status_error
+from proxy.upstream.answers import UnreachableError, check_identity, network_errors, read_at_most, status_error
 from proxy.upstream.auth import Authenticator
+from proxy.upstream.breaker import Breaker
 from proxy.upstream.challenge import Challenge, parse_challenges
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.observer import Observer
@@ -61,12 +62,13 @@ def open_session(endpoint: Endpoint, connections: int, connect: float, read: flo
 class Transport:
     """Sends requests to one registry through one pool of connections."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 (one place makes two of these)
         self,
         endpoint: Endpoint,
         session: ClientSession,
         authenticator: Authenticator,
         backoff: Backoff,
+        breaker: Breaker,
         observer: Observer,
     ) -> None:
         self._endpoint = endpoint
@@ -74,6 +76,7 @@ class Transport:
         self._session = session
         self._authenticator = authenticator
         self._backoff = backoff
+        self._breaker = breaker
         self._observer = observer
 
     async def fetch(self, request: Request, limit: int, seconds: float) -> tuple[ClientResponse, bytes]:
@@ -145,10 +148,21 @@ class Transport:
         return redirect_target(url, location, self._origin, endpoint.redirect_hosts, plain=endpoint.insecure_http)
 
     async def _exchange(self, method: str, url: URL, headers: Mapping[str, str]) -> ClientResponse:
-        with network_errors(self._endpoint.name):
-            return await self._session.request(
-                method, url, headers={hdrs.ACCEPT_ENCODING: "identity", **headers}, allow_redirects=False
-            )
+        own = origin_of(url) == self._origin
+        if own:
+            self._breaker.check()
+        try:
+            with network_errors(self._endpoint.name):
+                response = await self._session.request(
+                    method, url, headers={hdrs.ACCEPT_ENCODING: "identity", **headers}, allow_redirects=False
+                )
+        except UnreachableError:
+            if own:
+                self._breaker.failed()
+            raise
+        if own:
+            self._breaker.answered()
+        return response
 
     async def _drain(self, response: ClientResponse) -> None:
         """Give a connection back; a small body is read first, for a connection with an unread one is closed."""

@@ -8,7 +8,14 @@ import pytest
 from aiohttp.http_exceptions import BadHttpMessage, ContentEncodingError
 
 from proxy.oci.errors import NotFoundError, UnavailableError, UnservableError, UpstreamDeniedError
-from proxy.upstream.answers import TransientError, check_identity, network_errors, retry_after, status_error
+from proxy.upstream.answers import (
+    TransientError,
+    UnreachableError,
+    check_identity,
+    network_errors,
+    retry_after,
+    status_error,
+)
 
 KEY = SimpleNamespace(ssl=True, host="cdn.test", port=443, is_ssl=True)
 REFUSED = OSError(111, "Connection refused")
@@ -19,9 +26,10 @@ REFUSED = OSError(111, "Connection refused")
     [
         (aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLError()), UnavailableError, "TLS certificate"),
         (aiohttp.ClientConnectorSSLError(KEY, REFUSED), UnavailableError, "TLS certificate"),
-        (aiohttp.ClientConnectorDNSError(KEY, REFUSED), TransientError, "could not be found in the DNS"),
-        (aiohttp.ClientConnectorError(KEY, REFUSED), TransientError, "could not be reached: Connection refused"),
-        (aiohttp.ClientConnectorError(KEY, OSError()), TransientError, "could not be reached: no connection"),
+        (aiohttp.ClientConnectorDNSError(KEY, REFUSED), UnreachableError, "could not be found in the DNS"),
+        (aiohttp.ClientConnectorError(KEY, REFUSED), UnreachableError, "could not be reached: Connection refused"),
+        (aiohttp.ClientConnectorError(KEY, OSError()), UnreachableError, "could not be reached: no connection"),
+        (aiohttp.ConnectionTimeoutError(), UnreachableError, "could not be reached: no connection"),
         (aiohttp.ServerTimeoutError(), TransientError, "did not answer in time"),
         (TimeoutError(), TransientError, "did not answer in time"),
         (aiohttp.ClientPayloadError("x"), TransientError, "cut its answer short"),
