@@ -160,8 +160,7 @@ def _noted(entry):
     """The same of an annotation, in which a promise covers all but its own signature."""
     promised = entry["Payload"]
     numbers = {name: int(promised[name]) for name in ("integratedTime", "logIndex")}
-    log = bytes.fromhex(promised["logID"])[:4]
-    return {"promise": entry["SignedEntryTimestamp"], "body": promised["body"], "log": log} | numbers
+    return promised | numbers | {"promise": entry["SignedEntryTimestamp"]}
 
 
 def _entry(entry):
