@@ -6,9 +6,11 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat import asn1
 from cryptography.x509 import ExtendedKeyUsage, SubjectKeyIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
@@ -329,8 +331,8 @@ def test_a_token_is_bounded():
     # RSA, because its signatures are all of one length.
     tsa = Tsa.create("RSA 2048")
     authorities = [tsa.authority()]
-    room = TOKEN_BYTES_MAX - len(tsa.token(CONTENT, AT, unsigned=tagged(1, octets(b" " * 60000))))
-    token = tsa.token(CONTENT, AT, unsigned=tagged(1, octets(b" " * (60000 + room))))
+    room = TOKEN_BYTES_MAX - len(tsa.token(CONTENT, AT, unsigned=tagged(1, octets(b" " * 8000))))
+    token = tsa.token(CONTENT, AT, unsigned=tagged(1, octets(b" " * (8000 + room))))
     assert len(token) == TOKEN_BYTES_MAX
     assert timestamp(token, CONTENT, authorities) == AT
     with pytest.raises(OverLimitError, match=f"a timestamp is longer than {TOKEN_BYTES_MAX} bytes"):
@@ -342,6 +344,16 @@ def test_a_token_is_bounded():
 def test_its_certificates_are_bounded():
     with pytest.raises(OverLimitError, match=f"more than {BAG_CERTIFICATES_MAX} certificates"):
         judge(certificates=TSA.certificate_chain[:1] * (BAG_CERTIFICATES_MAX + 1))
+
+
+def test_certificates_without_end_are_counted_and_not_read(monkeypatch):
+    read = []
+    encode = asn1.encode_der
+    counted = vars(asn1) | {"encode_der": lambda it: read.append(it) or encode(it)}
+    monkeypatch.setattr("proxy.crypto.cms.asn1", SimpleNamespace(**counted))
+    with pytest.raises(OverLimitError):
+        UntrustedSignedData.parse(TSA.content_info(CONTENT, AT, certificates=[NULL] * 5000))
+    assert len(read) == 1
 
 
 def test_a_token_without_response_counts():

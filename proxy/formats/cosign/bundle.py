@@ -53,7 +53,7 @@ class Bundle:
     @classmethod
     def parse(cls, document: bytes, versions: frozenset[str] = BUNDLE_TYPES) -> Self:
         """Read a bundle; raises MalformedError for other versions, and for what the specification does not know."""
-        members = loads_object(document, "the bundle")
+        members = loads_object(document, "the bundle", wire.VALUES_MAX)
         version = wire.text(members.get("mediaType"), "the bundle.mediaType")
         if version not in versions:
             known = "only v0.3 is read" if versions == BUNDLE_TYPES else "v0.1 to v0.3 are read"

@@ -58,7 +58,7 @@ class EntryBody:
     @classmethod
     def parse(cls, document: bytes) -> "EntryBody | Failure":
         """Read a canonical body; a Failure for unknown kinds. Raises MalformedError for what its kind has not."""
-        members = loads_object(document, "the log entry")
+        members = loads_object(document, "the log entry", wire.VALUES_MAX)
         kind, version = (wire.text(members.get(name), f"the log entry.{name}") for name in ("kind", "apiVersion"))
         read = _KINDS.get((kind, version))
         if read is None:

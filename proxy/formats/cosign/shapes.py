@@ -79,7 +79,7 @@ def _classic(signature: UntrustedSignature) -> Candidate:
 
 
 def _attestation(signature: UntrustedSignature) -> Candidate:
-    envelope = Envelope.read(loads_object(signature.payload, "the envelope"), "the envelope")
+    envelope = Envelope.read(loads_object(signature.payload, "the envelope", wire.VALUES_MAX), "the envelope")
     annotations = signature.annotations
     return Candidate(
         envelope,

@@ -82,7 +82,7 @@ def _extra(annotations: Mapping[str, str], name: str, read: wire.Reader) -> Mapp
     text = annotations.get(name)
     if not text:
         return None
-    members: Mapping[str, Any] = read(loads_object(text.encode("utf-8", "surrogatepass"), name), name)
+    members: Mapping[str, Any] = read(loads_object(text.encode("utf-8", "surrogatepass"), name, wire.VALUES_MAX), name)
     return members
 
 

@@ -39,6 +39,7 @@ from proxy.formats.cosign.discover import LAYERS_MAX, REFERRERS_MAX
 from proxy.formats.cosign.fetch import BYTES_MAX
 from proxy.formats.cosign.shapes import PROOFS_MAX
 from proxy.formats.cosign.simplesigning import LOG_ENTRY, PAYLOAD_TYPE, TIMESTAMP
+from proxy.formats.cosign.wire import VALUES_MAX
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from proxy.verdict import Reason
@@ -249,6 +250,13 @@ ATTACKS = [
     Attack("A13", "large-payload", Reason.OVER_LIMIT, classic(HUGE), classic(LARGEST)),
     Attack(
         "A13", "compressed-bundle", Reason.MALFORMED, source_of(referrer(gzip.compress(BUNDLE))), source_of(GENUINE)
+    ),
+    Attack(
+        "A13",
+        "values-of-a-bundle",
+        Reason.OVER_LIMIT,
+        with_member(MATERIAL, "publicKey", {"hint": "," * VALUES_MAX}),
+        with_member(MATERIAL, "publicKey", {"hint": "," * (VALUES_MAX - 100)}),
     ),
     Attack("A14", "subjects", Reason.OVER_LIMIT, signed_statement(subjects(1025)), signed_statement(subjects(1024))),
     Attack(
