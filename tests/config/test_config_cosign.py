@@ -18,6 +18,7 @@ ACTIONS = "https://token.actions.githubusercontent.com"
 APP = "https://github.com/org/app"
 BUILD = f"{APP}/.github/workflows/build.yml@"
 SHARED = "https://github.com/org/shared/.github/workflows/sign.yaml@"
+EARLY, LATE = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"
 MAIN, TAG = "refs/heads/main", "refs/tags/v1.2"
 GITLAB = "https://gitlab.com"
 PIPELINE = f"{GITLAB}/group/sub/app//.gitlab-ci.yml@"
@@ -295,7 +296,7 @@ def test_a_root_need_not_be_refreshed(tmp_path):
             "signers.x.valid_until: is a time that no calendar has",
         ),
         (
-            f'type = "cosign-key"\nkey = """{KEY}"""\nvalid_from = 2026-01-02T00:00:00Z\nvalid_until = 2026-01-01T00:00:00Z',
+            f'type = "cosign-key"\nkey = """{KEY}"""\nvalid_from = {LATE}\nvalid_until = {EARLY}',
             "valid_until is before valid_from, so that nothing counts (swap them)",
         ),
         (GITHUB + '\nsignature_tag_prefix = "../x?"', "signature_tag_prefix '../x?' does not fit before a tag"),
