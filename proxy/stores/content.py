@@ -148,6 +148,17 @@ class ContentStore:
         os.close(descriptor)
         return None
 
+    def has(self, digest: Digest, size: int) -> bool:
+        """Say whether the content is there and has this size, which is no use of it."""
+        try:
+            status = Path(self._folder.path(digest)).lstat()
+        except FileNotFoundError:
+            return False
+        except OSError as err:
+            self._account.fault(err)
+            return False
+        return S_ISREG(status.st_mode) and status.st_size == size
+
     def _touch(self, descriptor: int, used: float) -> None:
         now = self._clock().timestamp()
         # A time in the future is as wrong as an old one, and would keep the file for ever.
@@ -172,7 +183,7 @@ class ContentStore:
     def _create(self, digest: Digest, size: int) -> IncomingFile:
         # What cannot be kept to its end is not begun: it would take the room that others on this disk need.
         room = os.statvfs(self._folder.root)
-        if room.f_bavail * room.f_frsize < size:
+        if room.f_blocks and room.f_bavail * room.f_frsize < size:  # no blocks: a file system without a limit
             raise OSError(ENOSPC, os.strerror(ENOSPC), str(self._folder.root))
         return IncomingFile(self._folder, digest)
 

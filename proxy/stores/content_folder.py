@@ -161,8 +161,11 @@ def _files_of(folder: "os.DirEntry[str]", algorithm: str) -> Iterator[tuple[str,
         for file in files:
             if file.is_dir(follow_symlinks=False):
                 continue
-            with suppress(FileNotFoundError):  # another process evicts too
-                yield file.path, _entry(file, algorithm, folder.name)
+            try:
+                found = _entry(file, algorithm, folder.name)
+            except FileNotFoundError:  # another process evicts too
+                continue
+            yield file.path, found
 
 
 def _entry(file: "os.DirEntry[str]", algorithm: str, prefix: str) -> Entry | None:

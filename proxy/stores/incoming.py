@@ -9,6 +9,7 @@ import os
 import threading
 from concurrent.futures import Executor
 from contextlib import suppress
+from errno import EBADF
 from io import FileIO
 from typing import BinaryIO, Protocol
 
@@ -46,6 +47,8 @@ class IncomingFile:
     def write(self, content: bytes) -> None:
         """Append to the file, and to its hash."""
         with self._lock:
+            if self._file.closed:
+                raise OSError(EBADF, "the transfer was given up", str(self.path))
             self._hasher.update(content)
             rest = memoryview(content)
             while rest:
@@ -213,7 +216,6 @@ class Incoming:
             case OSError() as err if self._failure is None:
                 self._account.fault(err)
                 self._end(StoreError(str(err)))
-                self._executor.submit(self._file.discard)
 
     # On a thread
 
@@ -221,6 +223,7 @@ class Incoming:
         try:
             self._file.write(content)
         except OSError as err:
+            self._file.discard()  # its room may be what others lack
             return err
         return len(content)
 

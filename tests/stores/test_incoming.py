@@ -1,0 +1,201 @@
+"""What is being received, when the disk fails it: no wrong file, no waiting for ever, and somebody is told."""
+
+import asyncio
+import os
+import resource
+import threading
+
+import pytest
+from support.content import content, files_in, opened, read, receive
+
+from proxy.oci.digest import Digest
+from proxy.stores.content import StoreError
+from proxy.stores.content_folder import INCOMING, ContentFolder
+from proxy.stores.incoming import PENDING_MAX, IncomingFile
+
+
+@pytest.fixture
+def store(tmp_path):
+    with opened(tmp_path / "content", 10 * PENDING_MAX) as made:
+        yield made
+
+
+@pytest.fixture
+def small_disk():
+    """Let no file grow beyond so many bytes (setrlimit(2)): the write fails in the middle, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+class Slow:
+    """Writes that wait until they are let go."""
+
+    def __init__(self, monkeypatch):
+        self.go = threading.Event()
+        self.sizes = []
+        really = IncomingFile.write
+
+        def write(file, piece):
+            self.go.wait(10)
+            self.sizes.append(len(piece))
+            really(file, piece)
+
+        monkeypatch.setattr(IncomingFile, "write", write)
+
+
+async def test_a_disk_that_takes_no_more(store, small_disk):
+    body, digest = content(0, 4 * PENDING_MAX)
+    incoming = await store.begin(digest, len(body))
+    with incoming.reader() as file:
+        small_disk(PENDING_MAX)
+        await incoming.write(body[:1000])
+        await incoming.wait_for(999)
+        with pytest.raises(StoreError, match="too large"):
+            await whole(incoming, body[1000:])
+        with pytest.raises(StoreError, match="too large"):
+            await incoming.wait_for(incoming.received)
+        with pytest.raises(StoreError, match="too large"):
+            await incoming.finish()
+        await incoming.abort()
+        assert 1000 <= incoming.received <= PENDING_MAX
+        assert os.pread(file.fileno(), incoming.received, 0) == body[: incoming.received]
+    (fault,) = store.told.faults
+    assert "too large" in fault
+    assert "too large" in store.stats().fault
+    small_disk(resource.RLIM_INFINITY)
+    await receive(store, body)
+    assert read(store, digest) == body
+    assert store.stats().fault is None
+    assert files_in(store.folder / INCOMING) == []
+
+
+async def whole(incoming, body):
+    for start in range(0, len(body), 50_000):
+        await incoming.write(body[start : start + 50_000])
+        await incoming.wait_for(start)
+
+
+async def test_a_disk_that_fails_at_the_end(store, monkeypatch):
+    # A disk that loses what it has taken cannot be had on demand.
+    body, digest = content()
+    incoming = await store.begin(digest, len(body))
+    await incoming.write(body)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", raising(OSError(5, "Input/output error")))
+        with pytest.raises(StoreError, match="Input/output error"):
+            await incoming.finish()
+    assert incoming.verified
+    assert store.find(digest) is None
+    assert files_in(store.folder) == []
+    assert len(store.told.faults) == 1
+    await receive(store, body)
+    assert read(store, digest) == body
+
+
+def raising(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+async def test_begins_where_there_is_a_folder(store):
+    (store.folder / INCOMING).rmdir()
+    body, digest = content()
+    with pytest.raises(StoreError, match="No such file"):
+        await store.begin(digest, len(body))
+    assert len(store.told.faults) == 1
+
+
+async def test_begins_nothing_that_the_disk_has_no_room_for(tmp_path):
+    with opened(tmp_path / "content", 2**62) as store:
+        with pytest.raises(StoreError, match="No space left on device"):
+            await store.begin(content()[1], 2**60)
+        assert store.told.faults
+        assert files_in(store.folder) == []
+
+
+async def test_a_file_system_without_a_limit_has_room(store, monkeypatch):
+    # tmpfs with size=0 says that it has no blocks at all; to mount one takes root.
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, 255)))
+    body, digest = content()
+    await receive(store, body)
+    assert read(store, digest) == body
+
+
+async def test_what_is_received_cannot_be_opened(store):
+    body, digest = content()
+    incoming = await store.begin(digest, len(body))
+    for file in (store.folder / INCOMING).iterdir():
+        file.unlink()
+    with pytest.raises(StoreError, match="cannot read what is being received"):
+        incoming.reader()
+    await incoming.write(body)
+    with pytest.raises(StoreError, match="No such file"):
+        await incoming.finish()
+    assert store.find(digest) is None
+
+
+async def test_the_network_waits_for_a_slow_disk_and_memory_is_bounded(store, monkeypatch):
+    slow = Slow(monkeypatch)
+    body, digest = content(0, 4 * PENDING_MAX)
+    incoming = await store.begin(digest, len(body))
+    pieces = [body[start : start + 1024] for start in range(0, len(body), 1024)]
+    async with asyncio.TaskGroup() as tasks:
+        writing = tasks.create_task(all_of(incoming, pieces))
+        for _ in range(len(pieces)):
+            await asyncio.sleep(0)
+        assert not writing.done()
+        assert incoming.received == 0
+        assert sum(map(len, incoming._pending)) <= PENDING_MAX + 1024
+        slow.go.set()
+    await incoming.finish()
+    assert max(slow.sizes) <= PENDING_MAX + 1024
+    assert len(slow.sizes) < len(pieces) / 4
+    assert read(store, digest) == body
+
+
+async def all_of(incoming, pieces):
+    for piece in pieces:
+        await incoming.write(piece)
+
+
+async def test_given_up_while_the_disk_is_busy(store, monkeypatch):
+    slow = Slow(monkeypatch)
+    body, digest = content()
+    incoming = await store.begin(digest, len(body))
+    await incoming.write(body[:500])
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(incoming.abort())
+        await asyncio.sleep(0)
+        with pytest.raises(StoreError, match="given up"):
+            await incoming.write(body[500:])
+        slow.go.set()
+    store.close()
+    await asyncio.sleep(0)
+    assert files_in(store.folder) == []
+    assert store.told.faults == []
+    assert store.find(digest) is None
+
+
+def test_writing_to_what_was_given_up(tmp_path):
+    folder = ContentFolder(tmp_path)
+    folder.prepare()
+    file = IncomingFile(folder, Digest.of(b""))
+    file.discard()
+    file.discard()
+    with pytest.raises(OSError, match="given up"):
+        file.write(b"more")
+    assert files_in(tmp_path) == []
+
+
+async def test_what_cannot_be_removed_is_closed_all_the_same(store, monkeypatch):
+    incoming = await store.begin(content()[1], 1000)
+    folder = store.folder / INCOMING
+    folder.rename(store.folder / "away")
+    await incoming.abort()
+    (store.folder / "away").rename(folder)
+    assert len(files_in(folder)) == 1
+    assert (await store.sweep()).orphans == 1
+    assert files_in(folder) == []
