@@ -79,7 +79,8 @@ def _known(name: str, table: TrustRootTable, shipped: TufRepository | None, stor
 
 def _repository(name: str, table: TrustRootTable, shipped: TufRepository | None) -> TufRepository:
     if table.tuf_url is not None and table.tuf_root is not None:
-        return TufRepository(name, table.tuf_url.rstrip("/"), read_file(table.tuf_root, TUF_ROOT_BYTES_MAX))
+        bootstrap = read_file(table.tuf_root, TUF_ROOT_BYTES_MAX)
+        return TufRepository(name, table.tuf_url.rstrip("/"), bootstrap, configured=True)
     if shipped is None or (table.tuf_url or table.tuf_root) is not None:
         raise MalformedError("says not where it comes from; write either file, or tuf_url and tuf_root")
     return shipped

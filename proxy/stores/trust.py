@@ -5,6 +5,7 @@ who can write there can write the rules. A damaged file is passed over, so that 
 """
 
 import fcntl
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -58,18 +59,30 @@ class Shipped:
 class TufRepository:
     """A TUF repository that publishes a trust root as its target `trusted_root.json`.
 
-    `bootstrap` is the root.json that trust starts from; it may have expired. Raises MalformedError for a name that is
-    not of lower case letters, digits, - and _.
+    `bootstrap` is the root.json that trust starts from; it may have expired. `folder` is where what came from here is
+    kept: where it was `configured` one of its own, so that nothing is believed that another repository, or another root
+    to start from, had brought under the same name before.
+
+    Raises MalformedError for a name that is not of lower case letters, digits, - and _.
     """
 
     name: str
     url: str
     bootstrap: bytes = field(repr=False)
     shipped: Shipped | None = None
+    configured: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise MalformedError(f"{self.name!a:.80} is no name of a trust root: a-z, 0-9, - and _ are, up to 63")
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder in the state directory."""
+        if not self.configured:
+            return self.name  # a newer package brings a newer root.json of the same repository
+        origin = hashlib.sha256(self.url.encode() + b" " + self.bootstrap).hexdigest()
+        return f"{self.name}-{origin[:16]}"
 
 
 def shipped_repositories() -> dict[str, TufRepository]:
@@ -115,7 +128,7 @@ class TrustStore:
         return max(found, key=lambda it: it.confirmed_at)
 
     def _refreshed(self, repository: TufRepository) -> Iterator[StoredRoot]:
-        path = self._folder / repository.name / DOCUMENT
+        path = self._folder / repository.folder / DOCUMENT
         try:
             document, modified = _read(path)
             yield StoredRoot(TrustRoot.parse(document), modified, Source.REFRESHED)
@@ -124,25 +137,25 @@ class TrustStore:
         except (OSError, MalformedError) as err:
             self._on_fault(f"{path} is passed over: {err}")
 
-    def document(self, name: str) -> bytes | None:
+    def document(self, folder: str) -> bytes | None:
         """Return the refreshed document as it lies there, None where there is none."""
         try:
-            return _read(self._folder / name / DOCUMENT)[0]
+            return _read(self._folder / folder / DOCUMENT)[0]
         except OSError:
             return None
 
-    def metadata(self, name: str) -> Path:
+    def metadata(self, folder: str) -> Path:
         """Return the folder for the repository's TUF metadata; it exists. Raises OSError."""
-        folder = self._folder / name / "metadata"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder
+        path = self._folder / folder / "metadata"
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
 
-    def lock(self, name: str) -> BinaryIO | None:
+    def lock(self, folder: str) -> BinaryIO | None:
         """Take the right to refresh this trust root until the file is closed; None while another process has it.
 
         Raises OSError where the state directory cannot be written.
         """
-        path = self.metadata(name).parent / "lock"
+        path = self.metadata(folder).parent / "lock"
         file = path.open("ab")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,18 +164,18 @@ class TrustStore:
             return None
         return file
 
-    def keep(self, name: str, document: bytes, confirmed_at: datetime) -> None:
+    def keep(self, folder: str, document: bytes, confirmed_at: datetime) -> None:
         """Store what was refreshed, and the time; the lock is held. Raises OSError, and then the old one stays."""
         # The TUF client does not flush what it writes, and in it is what older metadata is told by.
-        for path in self.metadata(name).rglob("*.json"):
+        for path in self.metadata(folder).rglob("*.json"):
             _flush(path)
-        folder = self._folder / name
-        new = folder / f"{DOCUMENT}.new"
+        kept = self._folder / folder / DOCUMENT
+        new = kept.with_name(f"{DOCUMENT}.new")
         new.write_bytes(document)
         os.utime(new, (confirmed_at.timestamp(), confirmed_at.timestamp()))
         _flush(new)
-        new.replace(folder / DOCUMENT)
-        _flush(folder)
+        new.replace(kept)
+        _flush(kept.parent)
 
 
 def _shipped(repository: TufRepository) -> Iterator[StoredRoot]:

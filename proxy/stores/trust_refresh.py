@@ -120,7 +120,7 @@ async def refresh(
     where = f"the trust root {repository.name} from {repository.url}"
     try:
         async with asyncio.timeout(seconds), _session() as session:
-            lock = await _lock(store, repository.name)
+            lock = await _lock(store, repository.folder)
             fetcher = _Fetcher(session)
             try:
                 return await asyncio.to_thread(_update, repository, store, fetcher, lock, clock)
@@ -152,8 +152,8 @@ def _session() -> ClientSession:
     )
 
 
-async def _lock(store: TrustStore, name: str) -> BinaryIO:
-    while (lock := store.lock(name)) is None:  # noqa: ASYNC110 (another process sets no Event)
+async def _lock(store: TrustStore, folder: str) -> BinaryIO:
+    while (lock := store.lock(folder)) is None:  # noqa: ASYNC110 (another process sets no Event)
         await asyncio.sleep(_LOCK_SECONDS)
     return lock
 
@@ -166,7 +166,7 @@ def _update(
     clock: Callable[[], datetime],
 ) -> TrustRoot:
     with lock:
-        metadata = store.metadata(repository.name)
+        metadata = store.metadata(repository.folder)
         updater = Updater(
             str(metadata), repository.url, fetcher=fetcher, config=_config(), bootstrap=repository.bootstrap
         )
@@ -174,14 +174,14 @@ def _update(
         target = updater.get_targetinfo(DOCUMENT)
         if target is None:
             raise CorruptError(f"the trust root {repository.name}: {repository.url} does not publish {DOCUMENT}")
-        document = store.document(repository.name)
+        document = store.document(repository.folder)
         if document is None or not _fits(target.verify_length_and_hashes, document):
             # The name of the file that it is written to on the way is ours, whatever the repository says.
             path = metadata / "target"
             updater.download_target(target, str(path), f"{repository.url}/targets")
             document = path.read_bytes()
         root = TrustRoot.parse(document)
-        store.keep(repository.name, document, clock())
+        store.keep(repository.folder, document, clock())
         return root
 
 

@@ -246,6 +246,14 @@ def test_a_root_that_is_not_here_yet_proves_nothing(tmp_path):
     assert made.warnings == ("trust_roots.github: is not here yet, and proves nothing until its first refresh",)
 
 
+def test_a_repository_of_that_name_begins_with_nothing(tmp_path):
+    (tmp_path / "root.json").write_text("{}")
+    table = '[trust_roots.public-good]\ntuf_url = "https://t.test/"\ntuf_root = "root.json"'
+    known = built(tmp_path, GITHUB, table).trust_roots["public-good"]
+    assert (known.stored, known.repository.url, known.repository.shipped) == (None, "https://t.test", None)
+    assert known.repository.folder != "public-good"
+
+
 def test_a_root_need_not_be_refreshed(tmp_path):
     made = built(tmp_path, GITHUB, "[trust_roots.public-good]\nrefresh = false")
     assert made.trust_roots["public-good"].repository is None

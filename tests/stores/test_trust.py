@@ -2,6 +2,7 @@
 
 import os
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -37,9 +38,9 @@ def store(tmp_path):
     return TrustStore(tmp_path / "trust", pytest.fail)
 
 
-def keep(store, document, at):
-    with store.lock("private"):
-        store.keep("private", document, at)
+def keep(store, document, at, folder="private"):
+    with store.lock(folder):
+        store.keep(folder, document, at)
 
 
 @pytest.mark.parametrize("name", [PUBLIC_GOOD, GITHUB])
@@ -95,6 +96,15 @@ def test_what_is_kept_survives_a_restart_and_is_for_the_owner(store, tmp_path):
     assert again.document("other") is None
     assert stat.S_IMODE((tmp_path / "trust" / "private" / "metadata").stat().st_mode) == 0o700
     assert sorted(path.name for path in (tmp_path / "trust" / "private").iterdir()) == ["lock", "metadata", DOCUMENT]
+
+
+@pytest.mark.parametrize("other", [{"url": "https://elsewhere.test"}, {"bootstrap": b"{}"}])
+def test_what_another_repository_brought_is_not_believed(store, other):
+    mine = replace(WITHOUT, configured=True)
+    keep(store, NEW, PUBLISHED, mine.folder)
+    assert store.load(mine).root == TrustRoot.parse(NEW)
+    with pytest.raises(UnavailableError):
+        store.load(replace(mine, **other))
 
 
 @pytest.mark.parametrize("damage", [b"", NEW[:20], b"\x00" * 500, b" " * (TRUST_ROOT_BYTES_MAX + 1)])
