@@ -26,7 +26,8 @@ class Once:
 
     async def blob(self, repository: Repository, descriptor: Descriptor, limit: int) -> bytes:
         """Return a blob, as the source does."""
-        key = (repository, descriptor.digest, descriptor.size, limit)
+        # Signatures and attestations have other limits, and lie in the same bundles.
+        key = (repository, descriptor.digest, descriptor.size, descriptor.size > limit)
         return await self._ask(key, lambda: self._source.blob(repository, descriptor, limit))
 
     async def referrers(self, repository: Repository, digest: Digest) -> Referrers:
