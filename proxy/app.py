@@ -20,18 +20,22 @@ from proxy.config import Settings
 from proxy.config.schema import Address
 from proxy.formats.cosign.trust_root import TrustRoot
 from proxy.front.admin import Admin
+from proxy.front.blobs import Blobs, Suspects
 from proxy.front.listener import CONNECTIONS_MAX, Listener
 from proxy.front.routes import Namespaces
 from proxy.front.server import Front
 from proxy.front.warm import Warm
 from proxy.gate import Examination, Gate, Judge, Memory
+from proxy.gate.transfers import Transfers
 from proxy.oci.reference import Reference
 from proxy.ops import log
 from proxy.ops.audit import Audit
 from proxy.ops.metrics import Metrics
 from proxy.ops.observer import Observer
 from proxy.ops.status import Tally, render_status
-from proxy.stores.database import Database, open_database
+from proxy.stores.content import CONTENT, ContentStore
+from proxy.stores.content_upkeep import keep_in_bounds, keep_verified
+from proxy.stores.database import Database, StoreError, open_database
 from proxy.stores.grants import SqliteMemberships
 from proxy.stores.near import NearMemberships
 from proxy.stores.trust import TRUST_ROOTS, TrustStore
@@ -107,6 +111,7 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
         front = Front(
             gate=gate,
             upstreams=upstreams,
+            blobs=_blobs(settings, upstreams, observer, tasks, stack),
             namespaces=Namespaces(frozenset(settings.upstreams), settings.server.default_upstream),
             form=settings.server.refusal,
             warm=warm,
@@ -204,6 +209,29 @@ def _gate(
         observer=observer,
         tasks=tasks,
     )
+
+
+def _blobs(
+    settings: Settings, upstreams: Upstreams, observer: Observer, tasks: asyncio.TaskGroup, stack: AsyncExitStack
+) -> Blobs:
+    store = _content(settings, observer) if settings.cache.size else None
+    if store is not None:
+        stack.callback(store.close)
+        tasks.create_task(keep_in_bounds(store))
+        tasks.create_task(keep_verified(store))
+    suspects = Suspects(time.monotonic)
+    transfers = Transfers(source=upstreams, store=store, tasks=tasks, observer=observer, on_cut=suspects.cut)
+    return Blobs(upstreams, transfers, suspects, observer, prefetch_layers=settings.cache.prefetch_layers)
+
+
+def _content(settings: Settings, observer: Observer) -> ContentStore | None:
+    """Open the content store; without one, which the log and a metric tell, blobs come straight from the upstream."""
+    try:
+        folder = settings.server.state_dir / CONTENT
+        return ContentStore(folder, settings.cache.size, clock=clock, observer=observer)
+    except StoreError as err:
+        observer.content_fault(str(err))
+        return None
 
 
 def _keep_trust_roots_fresh(

@@ -12,7 +12,7 @@ from proxy.config.cosign import COSIGN_KINDS
 from proxy.config.files import read_file
 from proxy.config.mistakes import EXAMPLE_HINT, ConfigError, Mistake, did_you_mean, key_path, read_table
 from proxy.config.rules import read_rules
-from proxy.config.schema import File, LifetimeTable, Limits, Server
+from proxy.config.schema import Cache, File, LifetimeTable, Limits, Server
 from proxy.config.signers import BuiltSigner, Kinds, read_signers
 from proxy.config.trust_roots import KnownRoot, read_trust_roots
 from proxy.config.upstreams import read_upstreams
@@ -47,6 +47,7 @@ class Settings:
     rules: Rules
     lifetimes: Lifetimes
     tag_lifetime: timedelta
+    cache: Cache
     limits: Limits
     trust_roots: Mapping[str, KnownRoot]
     warnings: tuple[str, ...]
@@ -83,11 +84,12 @@ def load(path: Path) -> Settings:
     signers = read_signers(file.signers, KINDS, {name: one.root for name, one in known.items()}, folder, mistakes)
     rules = read_rules(file.rules, signers, folder, mistakes)
     lifetimes = read_table(LifetimeTable, file.lifetimes, ("lifetimes",), folder, mistakes)
+    cache = read_table(Cache, file.cache, ("cache",), folder, mistakes)
     limits = read_table(Limits, file.limits, ("limits",), folder, mistakes)
     if server is not None:
         mistakes += _server_mistakes(server, file.upstreams)
     mistakes += _unreadable_signatures(signers, file.upstreams)
-    if mistakes or server is None or rules is None or lifetimes is None or limits is None:
+    if mistakes or server is None or rules is None or lifetimes is None or cache is None or limits is None:
         raise ConfigError(path, mistakes)
     right = {name: one for name, one in signers.items() if one is not None}
     built = {name: one.requirement for name, one in right.items()}
@@ -100,6 +102,7 @@ def load(path: Path) -> Settings:
         rules,
         Lifetimes(lifetimes.accepted, lifetimes.refused),
         lifetimes.tag,
+        cache,
         limits,
         roots,
         (*warnings, *_server_warnings(server), *_policy_warnings(rules, built, upstreams), *_root_warnings(roots)),

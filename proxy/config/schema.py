@@ -1,6 +1,7 @@
 """The keys of the configuration, table by table, with their defaults. config.example.toml explains each.
 
-A duration is a text of a number and a unit, `"90s"`, `"10m"`, `"24h"` or `"7d"`. A path is relative to the file.
+A duration is a text of a number and a unit, `"90s"`, `"10m"`, `"24h"` or `"7d"`; a size likewise, `"500MiB"` or
+`"20GiB"`. A path is relative to the file.
 """
 
 import re
@@ -21,6 +22,10 @@ PORT_MAX = 65535
 DURATION_MAX = timedelta(days=30)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"([0-9]{1,7})([smhd])", re.ASCII)
+# An exabyte is no disk that there is; the numbers stay exact in every tool that reads them.
+SIZE_MAX = 2**60
+_SIZE_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_SIZE = re.compile(r"([0-9]{1,7})(B|KiB|MiB|GiB|TiB)", re.ASCII)
 _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:]+)\]|(?P<host>[^\s:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 
 
@@ -61,6 +66,18 @@ def _duration(value: object) -> timedelta:
     return duration
 
 
+def _size(value: object) -> int:
+    if value == 0 and isinstance(value, int) and not isinstance(value, bool):
+        return 0
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError('should be a size; as in "500MiB" or "20GiB", in quotes, or 0')
+    size = int(found[1]) * _SIZE_UNITS[found[2]]
+    if size > SIZE_MAX:
+        raise ValueError("is out of range; sizes go up to 1048576TiB")
+    return size
+
+
 def _path(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("should be a path in quotes; it is relative to the configuration file")
@@ -73,6 +90,7 @@ def _registry(value: object) -> object:
 
 Listen = Annotated[Address, PlainValidator(_address)]
 Duration = Annotated[timedelta, PlainValidator(_duration)]
+Size = Annotated[int, PlainValidator(_size)]
 RelativePath = Annotated[Path, PlainValidator(_path)]
 Registry = Annotated[str, BeforeValidator(_registry)]
 
@@ -92,6 +110,7 @@ class File(Table):
     signers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     rules: list[dict[str, Any]] = Field(default_factory=list)
     lifetimes: dict[str, Any] = Field(default_factory=dict)
+    cache: dict[str, Any] = Field(default_factory=dict)
     limits: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -145,6 +164,17 @@ class LifetimeTable(Table):
     tag: Duration = timedelta(seconds=60)
     accepted: Duration = timedelta(hours=24)
     refused: Duration = timedelta(seconds=60)
+
+
+class Cache(Table):
+    """[cache]: the blobs that are kept on disk.
+
+    10 GiB hold some hundred images of the usual size, and are a part of the smallest disks that machines for containers
+    come with (20 to 30 GB).
+    """
+
+    size: Size = 10 * 2**30
+    prefetch_layers: bool = False
 
 
 class Limits(Table):

@@ -1,31 +1,36 @@
-"""`/v2/<name>/blobs/<digest>`: streamed from the upstream, hashed on the way, never ended as complete if wrong."""
+"""`/v2/<name>/blobs/<digest>`: sent from the store or as it comes in, never ended as complete if wrong."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, closing
+from typing import Any
 
 from aiohttp import web
 from cachetools import TTLCache
 
 from proxy.front.errors import COMMON_HEADERS
+from proxy.front.sending import Observer, Sending
 from proxy.gate import BlobGrant
+from proxy.gate.arriving import Arriving
 from proxy.gate.streams import exactly, part_of, verified
+from proxy.gate.transfers import Transfers
 from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX, is_signature_content
 from proxy.oci.digest import Digest
 from proxy.oci.errors import CorruptError, MalformedError, RegistryError, UnavailableError
-from proxy.oci.manifest import Descriptor
+from proxy.oci.manifest import Descriptor, Manifest
 from proxy.oci.reference import Repository
 from proxy.oci.strict_json import loads_object
-from proxy.upstream.blobs import BlobStream
+from proxy.stores.content import StoredBlob
+from proxy.stores.grants import Member
+from proxy.upstream.blobs import PARTIAL, RANGE_NOT_SATISFIABLE, BlobStream
 from proxy.upstream.table import Upstreams
 
 # One range from a byte on (RFC 9110, 14.1.2): what clients resume with. Any other Range is ignored, as the RFC allows.
-_RANGE = re.compile(r"bytes=[0-9]{1,18}-[0-9]{0,18}", re.ASCII)
+_RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})", re.ASCII)
 # Until the upstream's headers: containerd 2.3 and BuildKit give up after 30 s. Its later reads have their own limit.
 HEADER_SECONDS = 25.0
-# A client that takes nothing for so long is gone, and holds a connection to the upstream that others need.
-CLIENT_STALL_SECONDS = 300.0
+_TOO_LATE = f"the upstream sends no blob within {HEADER_SECONDS:g} s"
 # How long, how many, and from which weight on a blob is suspect: Docker tries a layer five times, and each try may be
 # silent for as long as the upstream client bears it.
 SUSPECT_SECONDS = 600.0
@@ -35,9 +40,31 @@ SUSPECT_WEIGHT = 3
 CONFIG_BYTES_MAX = 256 * 1024
 
 
-def wanted_range(header: str | None) -> str | None:
-    """Return the Range header if it is one that is passed on."""
-    return header if header is not None and _RANGE.fullmatch(header) else None
+def wanted_part(headers: Mapping[str, str], member: Member) -> range | None:
+    """Return the bytes that are asked for, empty where there are none such; None for the whole blob."""
+    found = _RANGE.fullmatch(headers.get("Range", ""))
+    if found is None or headers.get("If-Range", _etag(member.digest)) != _etag(member.digest):
+        return None
+    start, last = int(found[1]), int(found[2] or member.size - 1)
+    if found[2] and last < start:
+        return None  # RFC 9110, 14.1.1: no range at all
+    return range(start, min(last + 1, member.size))
+
+
+def is_known(headers: Mapping[str, str], digest: Digest) -> bool:
+    """Say whether the client has this content and asks for other only (RFC 9110, 13.1.2)."""
+    tags = [tag.strip().removeprefix("W/") for tag in headers.get("If-None-Match", "").split(",")]
+    return _etag(digest) in tags or tags == ["*"]
+
+
+def not_modified(digest: Digest) -> web.Response:
+    """Return the answer to a client that has it."""
+    headers = {**COMMON_HEADERS, "Docker-Content-Digest": str(digest), "ETag": _etag(digest)}
+    return web.Response(status=web.HTTPNotModified.status_code, headers=headers)
+
+
+def _etag(digest: Digest) -> str:
+    return f'"{digest}"'
 
 
 def blob_headers(digest: Digest, size: int) -> dict[str, str]:
@@ -47,7 +74,7 @@ def blob_headers(digest: Digest, size: int) -> dict[str, str]:
         "Content-Type": "application/octet-stream",
         "Content-Length": str(size),
         "Docker-Content-Digest": str(digest),
-        "ETag": f'"{digest}"',
+        "ETag": _etag(digest),
         "Accept-Ranges": "bytes",
     }
 
@@ -74,78 +101,107 @@ class Suspects:
         self._weights[repository, digest] = self._weights.get((repository, digest), 0) + weight
 
 
-class Observer(Protocol):
-    """Who is told what went out, and what did not."""
+class Blobs:
+    """Sends granted blobs: from the store, as they arrive in it, or straight through where they are not kept."""
 
-    def sent(self, kind: str, size: int) -> None:
-        """Take note that bytes of a body went out."""
-        ...
+    def __init__(
+        self,
+        upstreams: Upstreams,
+        transfers: Transfers,
+        suspects: Suspects,
+        observer: Observer,
+        *,
+        prefetch_layers: bool = False,
+    ) -> None:
+        self._upstreams = upstreams
+        self._transfers = transfers
+        self._suspects = suspects
+        self._observer = observer
+        self._prefetch_layers = prefetch_layers
 
-    def cut(self, image: str, error: RegistryError) -> None:
-        """Take note of a transfer that was broken off: the upstream's bytes were wrong or ended early."""
-        ...
+    def prefetch(self, repository: Repository, manifest: Manifest) -> None:
+        """Let the blobs of an accepted image come in that will be asked for next: its config, and its layers if set."""
+        small = [manifest.config] if manifest.config is not None and manifest.config.size <= CONFIG_BYTES_MAX else []
+        wanted = [*small, *manifest.layers] if self._prefetch_layers else small
+        self._transfers.prefetch(repository, [(one.digest, one.size) for one in wanted])
 
+    async def send(self, request: web.BaseRequest, repository: Repository, member: Member) -> web.StreamResponse:
+        """Send a granted blob, the whole of it or the range asked for.
 
-async def send_blob(  # noqa: PLR0913, PLR0917 (who asks, what for, from where, and who is told)
-    request: web.BaseRequest,
-    upstreams: Upstreams,
-    repository: Repository,
-    grant: BlobGrant,
-    suspects: Suspects,
-    observer: Observer,
-) -> web.StreamResponse:
-    """Stream a granted blob, the whole of it or the range asked for.
-
-    Raises oci.errors as long as nothing was sent; afterwards an error cuts the connection, so that the client sees a
-    transfer that failed and not a blob that is short.
-    """
-    member = grant.member
-    suspects.check(repository, member.digest)
-    asked_range = wanted_range(request.headers.get("Range"))
-    try:
-        async with (
-            asyncio.timeout(HEADER_SECONDS) as limit,
-            upstreams.open_blob(repository, member.digest, range_header=asked_range) as stream,
-        ):
-            limit.reschedule(None)
-            response, chunks = _begin(stream, grant)
-            try:
-                await response.prepare(request)
-                async for chunk in chunks:
-                    async with asyncio.timeout(CLIENT_STALL_SECONDS):
-                        await response.write(chunk)
-                    observer.sent("blobs", len(chunk))
-            except TimeoutError:
-                _abort(request)
-            except ConnectionError:
-                pass  # the client has left, which is its right
-            except Exception as err:  # noqa: BLE001 (no second answer may follow in the middle of a body)
-                unnamed = UnavailableError(f"the transfer failed: {type(err).__name__}")
-                cause = err if isinstance(err, RegistryError) else unnamed
-                suspects.cut(repository, member.digest, cause)
-                observer.cut(f"{repository}@{member.digest}", cause)
-                _abort(request)
+        Raises oci.errors as long as nothing was sent; afterwards an error cuts the connection, so that the client sees
+        a transfer that failed and not a blob that is short.
+        """
+        part = wanted_part(request.headers, member)
+        if part is not None and not part:
+            return web.Response(status=RANGE_NOT_SATISFIABLE, headers=_unsatisfiable(member))
+        found = await self._find(repository, member, part.start if part is not None else 0)
+        sending = Sending(request, f"{repository}@{member.digest}", self._observer)
+        if found is None:
+            return await self._send_straight(sending, repository, member, part)
+        whole = part if part is not None else range(member.size)
+        with closing(found):
+            response = _response(member, part)
+            if isinstance(found, StoredBlob):
+                if await sending.file(response, found.file, whole):
+                    return response
+                self._transfers.doubt(found.digest)
+            else:
+                async with aclosing(found.chunks(whole)) as chunks:
+                    await sending.chunks(response, chunks)
             return response
-    except TimeoutError:
-        raise UnavailableError(f"the upstream sends no blob within {HEADER_SECONDS:g} s") from None
+
+    async def _find(self, repository: Repository, member: Member, start: int) -> StoredBlob | Arriving | None:
+        stored = self._transfers.stored(member.digest, member.size)
+        if stored is not None:
+            return stored
+        self._suspects.check(repository, member.digest)
+        try:
+            async with asyncio.timeout(HEADER_SECONDS):
+                return await self._transfers.open(repository, member.digest, member.size, start)
+        except TimeoutError:
+            raise UnavailableError(_TOO_LATE) from None
+
+    async def _send_straight(
+        self, sending: Sending, repository: Repository, member: Member, part: range | None
+    ) -> web.StreamResponse:
+        header = f"bytes={part.start}-{part.stop - 1}" if part is not None else None
+        try:
+            async with (
+                asyncio.timeout(HEADER_SECONDS) as limit,
+                self._upstreams.open_blob(repository, member.digest, range_header=header) as stream,
+            ):
+                limit.reschedule(None)
+                response, chunks = _begin(stream, member)
+                cause = await sending.chunks(response, chunks)
+                if cause is not None:
+                    self._suspects.cut(repository, member.digest, cause)
+                return response
+        except TimeoutError:
+            raise UnavailableError(_TOO_LATE) from None
 
 
-def _abort(request: web.BaseRequest) -> None:
-    if request.transport is not None:
-        request.transport.abort()
+def _response(member: Member, part: range | None) -> web.StreamResponse:
+    response = web.StreamResponse(headers=blob_headers(member.digest, member.size))
+    if part is not None:
+        response.set_status(PARTIAL)
+        response.headers["Content-Length"] = str(len(part))
+        response.headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{member.size}"
+    return response
 
 
-def _begin(stream: BlobStream, grant: BlobGrant) -> tuple[web.StreamResponse, AsyncIterator[bytes]]:
-    member = grant.member
+def _unsatisfiable(member: Member) -> dict[str, str]:
+    return {**COMMON_HEADERS, "Content-Range": f"bytes */{member.size}", "Content-Length": "0"}
+
+
+def _begin(stream: BlobStream, member: Member) -> tuple[web.StreamResponse, AsyncIterator[bytes]]:
     response = web.StreamResponse(status=stream.status, headers=blob_headers(member.digest, member.size))
-    if stream.status == web.HTTPPartialContent.status_code:
+    if stream.status == PARTIAL:
         length = len(part_of(stream, member.size))
         response.headers["Content-Length"] = str(length)
         response.headers["Content-Range"] = stream.content_range or ""
         return response, exactly(stream.chunks, length)
-    if stream.status == web.HTTPRequestRangeNotSatisfiable.status_code:
-        headers = {**COMMON_HEADERS, "Content-Range": f"bytes */{member.size}", "Content-Length": "0"}
-        return web.StreamResponse(status=stream.status, headers=headers), exactly(stream.chunks, 0)
+    if stream.status == RANGE_NOT_SATISFIABLE:
+        return web.StreamResponse(status=stream.status, headers=_unsatisfiable(member)), exactly(stream.chunks, 0)
     if stream.size not in {None, member.size}:
         raise CorruptError(f"the upstream's blob is {stream.size} bytes long, the manifest says {member.size}")
     return response, verified(exactly(stream.chunks, member.size), member.digest)

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from aiohttp import web
 
 from proxy.front import errors
-from proxy.front.blobs import Suspects, blob_headers, read_artifact_blob, read_config, send_blob
+from proxy.front.blobs import Blobs, blob_headers, is_known, not_modified, read_artifact_blob, read_config
 from proxy.front.errors import Refusal
 from proxy.front.listings import Referrers, tags_response
 from proxy.front.manifests import manifest_response
@@ -89,6 +89,7 @@ class Front:
         *,
         gate: Gate,
         upstreams: Upstreams,
+        blobs: Blobs,
         namespaces: Namespaces,
         form: Form,
         warm: Warm,
@@ -99,13 +100,13 @@ class Front:
     ) -> None:
         self._gate = gate
         self._upstreams = upstreams
+        self._blobs = blobs
         self._namespaces = namespaces
         self._form = form
         self._warm = warm
         self._observer = observer
         self._monotonic = monotonic
         self._new_id = new_id
-        self._suspects = Suspects(monotonic)
         self._referrers = Referrers(upstreams, tasks)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -184,7 +185,10 @@ class Front:
         response = manifest_response(pulled, asked.ns, image)
         if pulled.decision is not None and not isinstance(pulled.decision.verdict, Accepted):
             self._observer.served_unverified(request, image, pulled.decision)
-        elif pulled.rules is self._gate.rules:
+            return response
+        if request.method == "GET" and pulled.decision is not None:
+            self._blobs.prefetch(repository, pulled.manifest)
+        if pulled.rules is self._gate.rules:
             self._warm.put(request, response, pulled.expires)
         return response
 
@@ -194,13 +198,15 @@ class Front:
         digest = Digest.parse(asked.reference)
         try:
             grant = await _in_time(lambda: self._gate.blob(repository, digest, _client(request)))
+            if grant is not None and grant.served and is_known(request.headers, digest):
+                return not_modified(digest)
             if grant is not None and grant.served and request.method == "HEAD":
                 return web.Response(headers=blob_headers(digest, grant.member.size))
             if grant is not None and grant.decision is None:
                 content = await read_artifact_blob(self._upstreams, repository, grant)
                 return web.Response(body=content, headers=blob_headers(digest, len(content)))
             if grant is not None and grant.served:
-                return await send_blob(request, self._upstreams, repository, grant, self._suspects, self._observer)
+                return await self._blobs.send(request, repository, grant.member)
         except MalformedError as err:
             raise _Refused(errors.from_error(err, image), image) from None
         if self._would_move_on(asked):

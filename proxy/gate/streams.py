@@ -1,19 +1,22 @@
 """Bytes of a blob on their way: no more and no fewer than promised, the last of them only with the right digest."""
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, BinaryIO
 
 from proxy.oci.digest import Digest
-from proxy.oci.errors import CorruptError
-from proxy.upstream.blobs import BlobStream
+from proxy.oci.errors import CorruptError, UnavailableError
+from proxy.upstream.blobs import OK, PARTIAL, BlobStream
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 # Below this a piece is hashed at once; above it in a thread beside its transfer (hashlib lets go of the GIL).
 THREAD_BYTES = 64 * 1024
+_READ_BYTES = 1024 * 1024
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.ASCII)
 
 
@@ -72,3 +75,26 @@ async def after(chunks: AsyncIterator[bytes], skipped: int) -> AsyncIterator[byt
         if skipped < len(chunk):
             yield chunk[skipped:]
         skipped = max(0, skipped - len(chunk))
+
+
+def part_from(stream: BlobStream, wanted: range, size: int) -> AsyncIterator[bytes]:
+    """Return these bytes of a blob of `size` bytes; CorruptError where the upstream sends others."""
+    if stream.status == PARTIAL and part_of(stream, size) == wanted:
+        return exactly(stream.chunks, len(wanted))
+    if stream.status == OK and wanted.stop == size:
+        if stream.size not in {None, size}:
+            raise CorruptError(f"the upstream's blob is {stream.size} bytes long, the manifest says {size}")
+        return after(exactly(stream.chunks, size), wanted.start)
+    raise CorruptError("the upstream does not send the part of the blob that it was asked for")
+
+
+def hash_of(file: BinaryIO, digest: Digest, count: int) -> "_Hash":
+    """Hash the first `count` bytes of a file; UnavailableError where they cannot be read."""
+    hasher, at = digest.hasher(), 0
+    with suppress(OSError):
+        while at < count and (chunk := os.pread(file.fileno(), min(_READ_BYTES, count - at), at)):
+            hasher.update(chunk)
+            at += len(chunk)
+    if at < count:
+        raise UnavailableError("what was received of the blob cannot be read any more")
+    return hasher

@@ -34,7 +34,8 @@ _FORMS = frozenset({"hold", "plain"})
 _OPERATIONS = frozenset({"manifest", "resolve", "blob", "head_blob", "referrers", "tags"})
 _OUTCOMES = frozenset({"ok", "not_found", "denied", "corrupt", "malformed", "unavailable", "cancelled"})
 _REFRESHES = frozenset({"changed", "unchanged", "unavailable", "corrupt", "malformed"})
-_CACHES = frozenset({"response", "verdict", "tag", "stale_tag", "manifest", "grant"})
+_CACHES = frozenset({"response", "verdict", "tag", "stale_tag", "manifest", "grant", "content"})
+_TRANSFERS = frozenset({"kept", "not_kept", "failed", "joined", "resumed", "prefetched"})
 # What a pull is refused for besides the reasons of the policy: `front/errors` names them.
 _REFUSALS = frozenset(Reason) | {
     "undetermined",
@@ -135,6 +136,12 @@ class Metrics:
         )
         self._cache = self._counter("cache_requests", "Questions to what is remembered", "cache", "result")
         self._store_faults = self._counter("store_faults", "Failures of the store on disk")
+        self._transfers = self._counter(
+            "transfers", "Blobs fetched into the content store, by what came of it", "outcome"
+        )
+        self._content_files = self._gauge("content_files", "Files in the content store")
+        self._content_bytes = self._gauge("content_bytes", "Bytes in the content store")
+        self._content_removed = self._counter("content_removed", "Files removed from the content store", "why")
         self._trust_root_age = self._gauge(
             "trust_root_age_seconds", "Time since a trust root was last known to be the newest", "root"
         )
@@ -181,7 +188,7 @@ class Metrics:
         child.inc(size)
 
     def looked_up(self, cache: str, *, hit: bool) -> None:
-        """Count a question to what is remembered: verdict, tag, manifest or grant."""
+        """Count a question to what is remembered: verdict, tag, manifest, grant or content."""
         key = (_one_of(_CACHES, cache), hit)
         child = self._lookups.get(key)
         if child is None:
@@ -208,6 +215,23 @@ class Metrics:
     def cut(self) -> None:
         """Count a transfer that was broken off."""
         self._cut.inc()
+
+    def transfer(self, outcome: str) -> None:
+        """Count what became of a blob on its way into the content store."""
+        self._transfers.labels(_one_of(_TRANSFERS, outcome)).inc()
+
+    def content_held(self, files: int, size: int) -> None:
+        """Say how much the content store holds."""
+        self._content_files.set(files)
+        self._content_bytes.set(size)
+
+    def content_evicted(self, files: int) -> None:
+        """Count files that had to make room."""
+        self._content_removed.labels("evicted").inc(files)
+
+    def content_corrupt(self) -> None:
+        """Count a file whose bytes had changed."""
+        self._content_removed.labels("corrupt").inc()
 
     def upstream_request(self, registry: str, operation: str, outcome: str, seconds: float) -> None:
         """Count and time a request to a registry."""

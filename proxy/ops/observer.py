@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from proxy.oci.digest import Digest
 from proxy.ops.audit import Audit
 from proxy.ops.metrics import Metrics, verdict_name
 from proxy.ops.status import RefusalSeen, Tally
@@ -67,6 +68,9 @@ class Observer:
         self.sent = metrics.sent
         self.looked_up = metrics.looked_up
         self.rate_limit = metrics.rate_limit
+        self.transfer = metrics.transfer
+        self.content_held = metrics.content_held
+        self.content_evicted = metrics.content_evicted
 
     def judged(self, decision: Decision, client: str, seconds: float) -> None:
         """Tell of a new verdict."""
@@ -122,6 +126,19 @@ class Observer:
         """Tell of a failure of the store on disk."""
         self._metrics.store_fault()
         self._log.error("store fault", fault=fault)
+
+    def content_stored(self, size: int) -> None:
+        """Take note of a file that was kept: `transfer` has counted it."""
+
+    def content_corrupt(self, digest: Digest) -> None:
+        """Tell of a file on disk whose bytes had changed, and that was removed."""
+        self._metrics.content_corrupt()
+        self._log.error("corrupt content removed", digest=str(digest))
+
+    def content_fault(self, fault: str) -> None:
+        """Tell of a failure of the disk that content lies on."""
+        self._metrics.store_fault()
+        self._log.error("content store fault", fault=fault)
 
     def trust_root_confirmed(self, root: str, at: datetime | None) -> None:
         """Take note of when a trust root was last known to be the newest; None: there has been none yet."""

@@ -133,6 +133,39 @@ async def test_a_pull_completes_whatever_becomes_of_the_disk(config, monkeypatch
         assert "sealgate_store_faults_total 0.0" not in await text(f"{at.admin}/metrics")
 
 
+async def test_blobs_survive_a_restart(config):
+    layer = GOOD.blobs[1]
+    digest = Digest.of(layer)
+    file = config.parent / "state" / "content" / digest.algorithm / digest.hex[:2] / digest.hex
+    settings = load(config)
+    async with running(settings) as at:
+        assert await status(f"{at.registry}/v2/team/good/manifests/1") == 200
+        assert await status(f"{at.registry}/v2/team/good/blobs/{digest}") == 200
+        while not file.exists():  # noqa: ASYNC110 (nobody else is told)
+            await asyncio.sleep(0.01)
+    assert file.read_bytes() == layer
+    async with running(settings) as at:
+        assert await status(f"{at.registry}/v2/team/good/blobs/{digest}") == 200
+        metrics = await text(f"{at.admin}/metrics")
+    assert 'sealgate_cache_requests_total{cache="content",result="hit"} 1.0' in metrics
+    assert 'operation="blob",outcome="ok",registry="docker.io"' not in metrics
+
+
+@pytest.mark.parametrize("why", ["off", "no folder"])
+async def test_blobs_need_no_store(config, why):
+    if why == "off":
+        config.write_text(config.read_text() + "[cache]\nsize = 0\n")
+    else:
+        (config.parent / "state").mkdir()
+        (config.parent / "state" / "content").write_text("a file stands there")
+    async with running(load(config)) as at:
+        assert await status(f"{at.registry}/v2/team/good/manifests/1") == 200
+        assert await status(f"{at.registry}/v2/team/good/blobs/{Digest.of(GOOD.blobs[1])}") == 200
+        faults = "0.0" if why == "off" else "1.0"
+        assert f"sealgate_store_faults_total {faults}" in await text(f"{at.admin}/metrics")
+    assert not (config.parent / "state" / "content").is_dir()
+
+
 async def test_verify_judges_without_remembering(config):
     settings = load(config)
     good = await verify(settings, Reference.parse("team/good:1"))

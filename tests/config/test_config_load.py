@@ -15,7 +15,7 @@ from support.policy import NOW
 from proxy.config import load
 from proxy.config.attestations import AttestationTable
 from proxy.config.load import KINDS
-from proxy.config.schema import Address, File, LifetimeTable, Limits, RuleTable, Server, Upstream
+from proxy.config.schema import Address, Cache, File, LifetimeTable, Limits, RuleTable, Server, Upstream
 from proxy.config.trust_roots import TrustRootTable
 from proxy.formats.cosign.proof import NO_DEMANDS
 from proxy.front.refusals import Form
@@ -41,12 +41,23 @@ def test_the_example_is_a_configuration():
     made = load(EXAMPLE)
     assert made.warnings == ()
     assert made.server == Server(state_dir=str(made.server.state_dir))
-    assert (made.lifetimes, made.limits) == (Lifetimes(), Limits())
+    assert (made.lifetimes, made.cache, made.limits) == (Lifetimes(), Cache(), Limits())
     assert made.rules.match(Repository.parse("ghcr.io/example/a/b")).name == "company"
     assert made.rules.match(Repository.parse("ghcr.io/example/sandbox/b")).mode is Mode.WARN
 
 
-TABLES = [File, Server, Upstream, TrustRootTable, AttestationTable, RuleTable, LifetimeTable, Limits, *KINDS.values()]
+TABLES = [
+    File,
+    Server,
+    Upstream,
+    TrustRootTable,
+    AttestationTable,
+    RuleTable,
+    LifetimeTable,
+    Cache,
+    Limits,
+    *KINDS.values(),
+]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -72,6 +83,31 @@ def test_what_the_example_comments_out_is_right_too(tmp_path):
         )
         for mistake in mistakes(tmp_path, text.replace(part, plain)):
             assert re.search(EXCUSES, mistake), mistake
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ('"0B"', 0),
+        ("0", 0),
+        ('"7KiB"', 7168),
+        ('"500MiB"', 500 * 2**20),
+        ('"20GiB"', 20 * 2**30),
+        ('"1TiB"', 2**40),
+        ('"1048576TiB"', 2**60),
+    ],
+)
+def test_sizes(tmp_path, text, size):
+    assert settings(tmp_path, f"[cache]\nsize = {text}").cache == Cache(size=size and text.strip('"'))
+    assert settings(tmp_path, f"[cache]\nsize = {text}").cache.size == size
+
+
+@pytest.mark.parametrize(
+    "text", ["1", "false", '"20"', '"20GB"', '"20 GiB"', '"1.5GiB"', '"-1GiB"', '""', '"1048577TiB"', "20.0", '"٣GiB"']
+)
+def test_what_is_no_size(tmp_path, text):
+    (mistake,) = mistakes(tmp_path, f"[cache]\nsize = {text}", CATCH_ALL)
+    assert mistake.startswith("cache.size")
 
 
 def test_server(tmp_path):

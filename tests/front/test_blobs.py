@@ -4,10 +4,9 @@ import threading
 from collections.abc import AsyncIterator
 
 import pytest
-from support.fakes import LAYER, START
+from support.fakes import LAYER
 
 from proxy.front.blobs import CONFIG_BYTES_MAX, _begin, read_config
-from proxy.gate import BlobGrant
 from proxy.oci.digest import Digest
 from proxy.oci.errors import CorruptError
 from proxy.oci.reference import Repository
@@ -25,7 +24,7 @@ def stream(status: int, size: int | None = None, content_range: str | None = Non
     return BlobStream(status, size, content_range, None, pieces())
 
 
-GRANT = BlobGrant(Member(Digest.of(b"0123456789"), 10, LAYER), None, START)
+MEMBER = Member(Digest.of(b"0123456789"), 10, LAYER)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +38,7 @@ GRANT = BlobGrant(Member(Digest.of(b"0123456789"), 10, LAYER), None, START)
     ],
 )
 def test_the_length_that_is_promised(answer, length):
-    assert _begin(answer, GRANT)[0].headers["Content-Length"] == length
+    assert _begin(answer, MEMBER)[0].headers["Content-Length"] == length
 
 
 @pytest.mark.parametrize(
@@ -57,7 +56,7 @@ def test_the_length_that_is_promised(answer, length):
 )
 def test_an_upstream_that_contradicts_the_manifest(answer):
     with pytest.raises(CorruptError):
-        _begin(answer, GRANT)
+        _begin(answer, MEMBER)
 
 
 class OneBlob:

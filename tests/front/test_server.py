@@ -532,7 +532,7 @@ async def test_a_large_manifest_is_served_but_not_kept_as_bytes():
 
 
 async def test_a_client_that_takes_nothing_is_let_go(monkeypatch):
-    monkeypatch.setattr("proxy.front.blobs.CLIENT_STALL_SECONDS", 0)
+    monkeypatch.setattr("proxy.front.sending.CLIENT_STALL_SECONDS", 0)
     large = image("large", layer_bytes=32 * 1024 * 1024, layers=1)
     made = registry()
     large.add_to(made, "library/large", "1")

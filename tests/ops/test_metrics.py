@@ -90,6 +90,11 @@ def test_the_rest():
     assert sample(metrics, "sealgate_upstream_rate_limit_remaining", registry="ghcr.io") == 20
     assert sample(metrics, "sealgate_trust_root_age_seconds", root="public-good") == 60
     assert sample(metrics, "sealgate_trust_root_refreshes_total", root="public-good", outcome="unchanged") == 1
+    assert sample(metrics, "sealgate_transfers_total", outcome="kept") == 1
+    assert sample(metrics, "sealgate_content_files") == 3
+    assert sample(metrics, "sealgate_content_bytes") == 300
+    assert sample(metrics, "sealgate_content_removed_total", why="evicted") == 2
+    assert sample(metrics, "sealgate_content_removed_total", why="corrupt") == 1
     for name in ("transfers_cut_total", "store_faults_total", "audit_lines_lost_total", "event_loop_lag_seconds_count"):
         assert sample(metrics, f"sealgate_{name}") == 1
 
@@ -130,6 +135,7 @@ def test_no_stranger_makes_a_series():
         metrics.served_unverified(strange)
         metrics.upstream_request(odd, odd, odd, 0)
         metrics.rate_limit(odd, 1)
+        metrics.transfer(odd)
         metrics.trust_root_refresh("public-good", odd)
     assert not [one for one in series(metrics) if any("odd" in value for value in one.labels.values())]
     assert len(metrics._answers) == 1

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from structlog.testing import capture_logs
 from support.ops import ACCEPTED, DOCKER, REFUSED, WARNED, make_metrics, sample
-from support.stores import NOW
+from support.stores import NOW, digest
 
 from proxy.ops.audit import Audit
 from proxy.ops.observer import Observer
@@ -118,3 +118,16 @@ def test_a_refresh_of_a_trust_root(told, outcome, level, event):
     assert sample(told.metrics, "sealgate_trust_root_refreshes_total", root="private", outcome=outcome) == 1
     assert [(it["log_level"], it["event"]) for it in logged] == [(level, event)]
     assert "why" in logged[0].values()
+
+
+def test_the_content_store(told):
+    with capture_logs() as logged:
+        told.it.content_held(2, 20)
+        told.it.content_stored(10)
+        told.it.content_evicted(1)
+        told.it.content_corrupt(digest(0))
+        told.it.content_fault("OSError: no space left")
+    assert sample(told.metrics, "sealgate_content_bytes") == 20
+    assert sample(told.metrics, "sealgate_store_faults_total") == 1
+    assert [it["event"] for it in logged] == ["corrupt content removed", "content store fault"]
+    assert logged[0]["digest"] == str(digest(0))

@@ -16,18 +16,22 @@ from proxy.crypto.keys import PublicKey
 from proxy.demo.registry import Registry
 from proxy.demo.signing import SignatureArtifact, SigningKey, bundle_signature, classic_signature
 from proxy.formats.cosign.signer import CosignSigner
+from proxy.front.blobs import Blobs, Suspects
 from proxy.front.refusals import Form
 from proxy.front.routes import Namespaces
 from proxy.front.server import Front
 from proxy.front.warm import Warm
 from proxy.gate import Gate, Judge, Memory
+from proxy.gate.transfers import Transfers
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import Descriptor
+from proxy.oci.reference import Repository
 from proxy.policy.evaluate import Lifetimes
 from proxy.policy.expression import parse
 from proxy.policy.match import Pattern
 from proxy.policy.model import Rule
 from proxy.policy.rules import Rules
+from proxy.stores.content import ContentStore
 from proxy.stores.grants import MemoryMemberships
 from proxy.stores.verdicts import MemoryVerdicts
 from proxy.upstream.endpoint import Endpoint, Limits
@@ -71,6 +75,10 @@ class Watch(Watcher):
     unverified: list[str] = field(default_factory=list)
     cuts: list[str] = field(default_factory=list)
     bytes_sent: int = 0
+    transfers: list[str] = field(default_factory=list)
+
+    def transfer(self, outcome):
+        self.transfers.append(outcome)
 
     def warm(self, method):
         self.answers.append(("warm", method, 200))
@@ -105,6 +113,10 @@ class Stack:
     watch: Watch
     clock: Clock
     session: ClientSession
+    suspects: Suspects
+
+    def repository(self, name: str) -> Repository:
+        return Repository.of("docker.io", name)
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> "ClientResponse":
         return self.session.request(
@@ -137,12 +149,14 @@ async def no_sleep(_: float) -> None:
 
 
 @asynccontextmanager
-async def running(
+async def running(  # noqa: PLR0913 (each with a default)
     upstream: str,
     *rules: Rule,
     form: Form = Form.HOLD,
     limits: Limits | None = None,
     others: dict[str, str] | None = None,
+    content: ContentStore | None = None,
+    prefetch_layers: bool = False,
 ) -> AsyncIterator[Stack]:
     """Run a front before the registry at `upstream`, which is called docker.io."""
     table = {"docker.io": upstream, **(others or {})}
@@ -163,9 +177,14 @@ async def running(
             observer=watch,
             tasks=tasks,
         )
+        suspects = Suspects(time.monotonic)
+        transfers = Transfers(
+            source=ups, store=content, tasks=tasks, observer=watch, on_cut=suspects.cut, sleep=no_sleep
+        )
         front = Front(
             gate=gate,
             upstreams=ups,
+            blobs=Blobs(ups, transfers, suspects, watch, prefetch_layers=prefetch_layers),
             namespaces=Namespaces(frozenset(table), "docker.io"),
             form=form,
             warm=Warm(clock),
@@ -175,4 +194,4 @@ async def running(
             tasks=tasks,
         )
         async with listening(front.handle) as url, ClientSession(auto_decompress=False) as session:
-            yield Stack(url, watch, clock, session)
+            yield Stack(url, watch, clock, session, suspects)

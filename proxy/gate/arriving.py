@@ -1,0 +1,116 @@
+"""A blob on its way into the content store, and those who read it there."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import BinaryIO, Protocol
+
+from proxy.oci.digest import Digest
+from proxy.oci.errors import RegistryError
+from proxy.oci.reference import Repository
+from proxy.stores.content import Incoming
+from proxy.stores.database import StoreError
+
+# The end of a blob that nobody gets before the digest of the whole is proven.
+HELD_BYTES = 64 * 1024
+# What a reader takes at once: it is copied twice on its way from the page cache to the socket.
+READ_BYTES = 256 * 1024
+# What was received so lately is read in memory; what is further back may have to come from the disk, by a thread.
+CACHED_BYTES = 8 * 1024 * 1024
+
+
+class Rest(Protocol):
+    """How to get a part of the blob straight from the upstream, where `file` has what was sent before it."""
+
+    def __call__(self, file: BinaryIO, wanted: range, /, *, whole: bool) -> AsyncGenerator[bytes, None]:
+        """Return the bytes; `whole`: with those before them they are all, and are to have the digest."""
+        ...
+
+
+class Transfer:
+    """A blob that is being fetched into the store."""
+
+    def __init__(self, repository: Repository, digest: Digest, size: int) -> None:
+        self.repository = repository
+        self.digest = digest
+        self.size = size
+        self.incoming: Incoming | None = None
+        #: The upstream's error that ended it, for its readers too.
+        self.failure: RegistryError | None = None
+        #: Whether bytes come: False where the store cannot take them. Raises what the upstream answers instead.
+        self.begun: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.ended = asyncio.Event()
+        #: Bytes that came from the upstream.
+        self.taken = 0
+        #: Whose readers are to hear no more of it for a while, should it fail.
+        self.readers_of = {repository}
+
+    def answer(self, *, begins: bool) -> None:
+        """Tell who waits whether there will be bytes."""
+        if not self.begun.done():
+            self.begun.set_result(begins)
+
+    def fail(self, error: RegistryError) -> bool:
+        """Tell everybody the upstream's error; say whether some have been promised the bytes already."""
+        self.failure = error
+        if self.begun.done():
+            return True
+        self.begun.set_exception(error)
+        self.begun.exception()  # asked for: nobody may be waiting, which is no mistake
+        return False
+
+
+class Arriving:
+    """A blob on its way, for one reader. Close it, for it holds a file."""
+
+    def __init__(self, transfer: Transfer, incoming: Incoming, rest: Rest) -> None:
+        self._transfer = transfer
+        self._incoming = incoming
+        self._rest = rest
+        self._file: BinaryIO = incoming.reader()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    async def chunks(self, part: range) -> AsyncGenerator[bytes, None]:
+        """Return this part of the blob as it arrives; the blob's end comes only when the digest is proven.
+
+        Raises oci.errors where it will not come. Where the disk fails, the rest comes straight from the upstream.
+        """
+        at = part.start
+        while at < part.stop:
+            try:
+                chunk = await self._read(at, min(part.stop, at + READ_BYTES))
+            except (StoreError, OSError):
+                if self._transfer.failure is not None:
+                    raise self._transfer.failure from None
+                whole = part == range(self._transfer.size)
+                async with aclosing(self._rest(self._file, range(at, part.stop), whole=whole)) as rest:
+                    async for piece in rest:
+                        yield piece
+                return
+            yield chunk
+            at += len(chunk)
+
+    async def _read(self, at: int, stop: int) -> bytes:
+        stop = min(stop, await self._readable(at))
+        behind = self._incoming.received - at
+        if behind <= CACHED_BYTES:
+            chunk = os.pread(self._file.fileno(), stop - at, at)
+        else:
+            chunk = await asyncio.to_thread(os.pread, self._file.fileno(), stop - at, at)
+        if not chunk:
+            raise StoreError("the file that was received is shorter than it was")
+        return chunk
+
+    async def _readable(self, at: int) -> int:
+        """Wait for more than `at` bytes; return how many may be given out."""
+        incoming = self._incoming
+        free = max(0, self._transfer.size - HELD_BYTES)
+        if at < free:
+            await incoming.wait_for(at)
+        else:
+            await incoming.wait_verified()
+        return self._transfer.size if incoming.verified else min(incoming.received, free)

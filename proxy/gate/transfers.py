@@ -1,0 +1,247 @@
+"""One download a blob: who asks for one that is on its way gets its bytes as they arrive, and the next from the store.
+
+The transfer runs by itself and writes into the content store; each reader reads the file behind it, at its own pace. A
+reader that leaves ends nothing, a slow one holds nobody up. Whether a reader may have the blob is decided before, for
+its own repository; bytes that have the digest are the same whoever fetched them.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import BinaryIO, Protocol
+
+from proxy.gate.arriving import Arriving, Transfer
+from proxy.gate.streams import hash_of, part_from, verified
+from proxy.oci.digest import Digest
+from proxy.oci.errors import RegistryError, UnavailableError
+from proxy.oci.reference import Repository
+from proxy.stores.content import ContentStore, Incoming, StoredBlob
+from proxy.stores.database import StoreError
+from proxy.upstream.blobs import BlobStream
+
+# Each has a connection to an upstream, a file and a megabyte on its way; what is more goes straight through.
+TRANSFERS_MAX = 64
+# A transfer that was cut goes on where it was, so many times.
+RESUMES_MAX = 3
+# After so many seconds, twice as many the next time.
+RESUME_SECONDS = 0.5
+# A part that begins so far behind what has arrived is asked for by itself.
+AHEAD_BYTES = 16 * 1024 * 1024
+# What comes in before anybody asks must not be noticed: two at a time, and of an index of images not all.
+PREFETCHES_AT_ONCE = 2
+PREFETCHES_WAITING_MAX = 1000
+
+_Key = tuple[str, Digest, int]
+
+
+class Source(Protocol):
+    """Where blobs come from: `Upstreams`."""
+
+    def open_blob(
+        self, repository: Repository, digest: Digest, *, range_header: str | None = None
+    ) -> AbstractAsyncContextManager[BlobStream]:
+        """Open a blob, or the part of it that a Range header asks for."""
+        ...
+
+
+class Observer(Protocol):
+    """Who is told how blobs come in."""
+
+    def looked_up(self, cache: str, *, hit: bool) -> None:
+        """Take note that something remembered was there, or not."""
+        ...
+
+    def transfer(self, outcome: str) -> None:
+        """Take note of what became of one: kept, failed, not_kept; and of joined, resumed and prefetched."""
+        ...
+
+
+class Transfers:
+    """All transfers that are under way, and the store that they fill; without a store there are none."""
+
+    def __init__(  # noqa: PLR0913 (one composition root calls this, with names)
+        self,
+        *,
+        source: Source,
+        store: ContentStore | None,
+        tasks: asyncio.TaskGroup,
+        observer: Observer,
+        on_cut: Callable[[Repository, Digest, RegistryError], None],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._tasks = tasks
+        self._observer = observer
+        self._on_cut = on_cut
+        self._sleep = sleep
+        self._running: dict[_Key, Transfer] = {}
+        self._waiting: deque[tuple[Repository, Digest, int]] = deque()
+        self._prefetching = 0
+
+    async def open(
+        self, repository: Repository, digest: Digest, size: int, start: int = 0
+    ) -> StoredBlob | Arriving | None:
+        """Return the blob as it lies in the store, or as it arrives; None for one that is to be had straight only.
+
+        The caller has seen that this repository's clients may have it, closes what is returned, and wants the bytes
+        from `start` on. Raises oci.errors as the upstream's answer is.
+        """
+        while self._store is not None:
+            stored = self._store.find(digest, size)
+            if stored is not None:
+                return stored
+            transfer = self._joined(repository, digest, size, start)
+            if transfer is None:
+                return None
+            try:
+                begins = await asyncio.shield(transfer.begun)
+            except RegistryError:
+                if transfer.repository == repository:
+                    raise
+                continue  # what another repository is told is no answer to this one
+            return self._arriving(transfer, repository) if begins else None
+        return None
+
+    def stored(self, digest: Digest, size: int) -> StoredBlob | None:
+        """Return the blob if it lies in the store; the caller closes it."""
+        if self._store is None:
+            return None
+        stored = self._store.find(digest, size)
+        self._observer.looked_up("content", hit=stored is not None)
+        return stored
+
+    def doubt(self, digest: Digest) -> None:
+        """Have a blob in the store looked at again that could not be read; where it is wrong it is removed."""
+        if self._store is not None:
+            self._tasks.create_task(self._store.verify_again(digest))
+
+    def prefetch(self, repository: Repository, blobs: Iterable[tuple[Digest, int]]) -> None:
+        """Let blobs come in that nobody has asked for yet, in the background; what is too many is left out."""
+        for digest, size in blobs if self._store is not None else ():
+            if len(self._waiting) < PREFETCHES_WAITING_MAX:
+                self._waiting.append((repository, digest, size))
+        while self._waiting and self._prefetching < PREFETCHES_AT_ONCE:
+            self._prefetching += 1
+            self._tasks.create_task(self._prefetch_all())
+
+    async def _prefetch_all(self) -> None:
+        try:
+            while self._waiting:
+                await self._prefetch(*self._waiting.popleft())
+        finally:
+            self._prefetching -= 1
+
+    async def _prefetch(self, repository: Repository, digest: Digest, size: int) -> None:
+        if (repository.registry, digest, size) in self._running or self._store is None:
+            return
+        stored = self._store.find(digest, size)
+        if stored is not None:
+            stored.close()
+            return
+        transfer = self._joined(repository, digest, size, 0)
+        if transfer is not None:
+            self._observer.transfer("prefetched")
+            await transfer.ended.wait()
+
+    def _joined(self, repository: Repository, digest: Digest, size: int, start: int) -> Transfer | None:
+        # By registry too: one that lies or lags must not do so in another's name. And by size: of manifests that name
+        # different ones, one lies.
+        key = (repository.registry, digest, size)
+        transfer = self._running.get(key)
+        if transfer is not None:
+            if start > transfer.taken + AHEAD_BYTES:
+                return None
+            self._observer.transfer("joined")
+            transfer.readers_of.add(repository)
+        elif self._store is not None and start == 0 and len(self._running) < TRANSFERS_MAX:
+            transfer = self._running[key] = Transfer(repository, digest, size)
+            self._tasks.create_task(self._run(key, transfer, self._store))
+        return transfer
+
+    def _arriving(self, transfer: Transfer, repository: Repository) -> Arriving | None:
+        if transfer.incoming is None:
+            return None
+        rest = partial(self._rest, repository, transfer.digest, transfer.size)
+        try:
+            return Arriving(transfer, transfer.incoming, rest)
+        except StoreError:
+            if transfer.failure is not None:  # it has begun and ended since
+                raise transfer.failure from None
+            return None
+
+    async def _run(self, key: _Key, transfer: Transfer, store: ContentStore) -> None:
+        error: RegistryError | None = None
+        try:
+            outcome = await self._keep(transfer, store)
+        except RegistryError as err:
+            outcome, error = "failed", err
+        except Exception as err:  # noqa: BLE001 (a mistake of ours in one transfer must not end them all)
+            outcome, error = "failed", UnavailableError(f"the transfer failed: {type(err).__name__}")
+        finally:
+            del self._running[key]  # before anybody hears of it: who asks then begins anew
+            transfer.ended.set()
+            if error is None:
+                transfer.answer(begins=False)
+        self._observer.transfer(outcome)
+        if error is not None and transfer.fail(error):
+            for repository in transfer.readers_of:
+                self._on_cut(repository, transfer.digest, error)
+
+    async def _keep(self, transfer: Transfer, store: ContentStore) -> str:
+        """Fetch the blob into the store; say what became of it. Raises oci.errors where it could not be had."""
+        try:
+            transfer.incoming = incoming = await store.begin(transfer.digest, transfer.size)
+        except StoreError:
+            return "not_kept"
+        try:
+            await self._receive(transfer, incoming)
+            await incoming.finish()
+        except StoreError:
+            return "not_kept"
+        except RegistryError as err:
+            transfer.failure = err  # before the readers are woken
+            raise
+        finally:
+            await incoming.abort()
+        return "kept"
+
+    async def _receive(self, transfer: Transfer, incoming: Incoming) -> None:
+        """Take the blob from the upstream; goes on where it was after a cut."""
+        for resumed in range(RESUMES_MAX + 1):
+            try:
+                await self._take(transfer, incoming)
+            except UnavailableError:
+                if not transfer.begun.done() or resumed == RESUMES_MAX:
+                    raise
+                await self._sleep(RESUME_SECONDS * 2**resumed)
+                self._observer.transfer("resumed")
+            else:
+                return
+
+    async def _take(self, transfer: Transfer, incoming: Incoming) -> None:
+        wanted = range(transfer.taken, transfer.size)
+        header = f"bytes={wanted.start}-" if wanted.start else None
+        async with self._source.open_blob(transfer.repository, transfer.digest, range_header=header) as stream:
+            chunks = part_from(stream, wanted, transfer.size)
+            transfer.answer(begins=True)
+            async for chunk in chunks:
+                await incoming.write(chunk)
+                transfer.taken += len(chunk)
+
+    async def _rest(  # noqa: PLR0913 (what of which blob, for whom, and what was sent of it)
+        self, repository: Repository, digest: Digest, size: int, file: BinaryIO, wanted: range, *, whole: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """Return this part of a blob straight from the upstream, where `file` has what was sent before it."""
+        header = f"bytes={wanted.start}-{wanted.stop - 1}" if wanted.start or wanted.stop < size else None
+        try:
+            hasher = await asyncio.to_thread(hash_of, file, digest, wanted.start if whole else 0)
+            async with self._source.open_blob(repository, digest, range_header=header) as stream:
+                chunks = part_from(stream, wanted, size)
+                async for chunk in verified(chunks, digest, hasher) if whole else chunks:
+                    yield chunk
+        except RegistryError as err:
+            self._on_cut(repository, digest, err)
+            raise

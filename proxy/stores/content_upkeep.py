@@ -1,0 +1,45 @@
+"""What goes on beside the requests, for ever: the content store is kept within its limit, and read again."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from proxy.stores.content import ContentStore, StoreError
+
+# How soon an exceeded limit is noticed: some seconds of the fastest network.
+BOUNDS_SECONDS = 5.0
+# How often what other processes did is counted, and what they left is removed.
+SWEEP_SECONDS = 3600.0
+# How often everything is read again, and how fast at most: 10 GiB in eleven minutes, with some 1 % of a core.
+VERIFY_SECONDS = 24 * 3600.0
+VERIFY_BYTES_PER_SECOND = 16 * 1024 * 1024
+
+_Sleep = Callable[[float], Awaitable[None]]
+
+
+async def keep_in_bounds(
+    store: ContentStore, sleep: _Sleep = asyncio.sleep, monotonic: Callable[[], float] = time.monotonic
+) -> None:
+    """Sweep the store at an interval, and soon after its limit is exceeded."""
+    swept = monotonic()
+    while True:
+        await sleep(BOUNDS_SECONDS)
+        held = store.stats()
+        if held.bytes > held.bytes_max or monotonic() - swept >= SWEEP_SECONDS:
+            with suppress(StoreError):  # the store has told its observer
+                await store.sweep()
+            swept = monotonic()
+
+
+async def keep_verified(store: ContentStore, sleep: _Sleep = asyncio.sleep) -> None:
+    """Read everything again, slowly; what is wrong is removed and told of by the store."""
+    while True:
+        waited = 0.0
+        with suppress(OSError):  # the folder cannot be listed: the next sweep tells
+            for entry in store.entries():
+                await store.verify_again(entry.digest)
+                pause = entry.size / VERIFY_BYTES_PER_SECOND
+                await sleep(pause)
+                waited += pause
+        await sleep(max(VERIFY_SECONDS - waited, VERIFY_SECONDS / 2))
