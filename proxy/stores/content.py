@@ -7,9 +7,8 @@ told. The limit counts what is kept; what is being received comes on top of it.
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,10 +17,11 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 from stat import S_ISREG
-from typing import BinaryIO, ParamSpec, Protocol, TypeVar
+from typing import BinaryIO, ParamSpec, TypeVar
 
 from proxy.oci.digest import Digest
 from proxy.stores import sweep as sweeping
+from proxy.stores.content_account import Account, ContentObserver, Stats
 from proxy.stores.content_folder import ContentFolder, Entry, lock_shared
 from proxy.stores.database import StoreError
 from proxy.stores.incoming import Incoming, IncomingFile
@@ -51,30 +51,6 @@ _THREADS = 6
 _READ_BYTES = 1024 * 1024
 
 
-class ContentObserver(Protocol):
-    """Who is told what becomes of the content. Called from any thread; no method may raise or wait."""
-
-    def content_held(self, files: int, size: int) -> None:
-        """Take note of how much there is, in files and bytes, by the last count and what came and went since."""
-        ...
-
-    def content_stored(self, size: int) -> None:
-        """Take note of a file that was kept."""
-        ...
-
-    def content_evicted(self, files: int) -> None:
-        """Take note of files removed because the limit was exceeded."""
-        ...
-
-    def content_corrupt(self, digest: Digest) -> None:
-        """Take note of a file whose bytes had changed, and that was removed."""
-        ...
-
-    def content_fault(self, fault: str) -> None:
-        """Take note that the disk failed, in one line."""
-        ...
-
-
 @dataclass(slots=True)
 class StoredBlob:
     """Content that is there, open for reading from its start; while it is open it is not evicted. `size` in bytes."""
@@ -86,16 +62,6 @@ class StoredBlob:
     def close(self) -> None:
         """Close the file; again does nothing."""
         self.file.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """How much there is, and what failed last (None: the last write succeeded)."""
-
-    files: int
-    bytes: int
-    bytes_max: int
-    fault: str | None
 
 
 class ContentStore:
@@ -110,7 +76,7 @@ class ContentStore:
         self._folder = ContentFolder(folder)
         self._bytes_max = bytes_max
         self._clock = clock
-        self._account = _Account(observer)
+        self._account = Account(observer)
         try:
             self._folder.prepare()
             self._folder.remove_orphans()
@@ -173,17 +139,21 @@ class ContentStore:
         """
         if size > self._bytes_max:
             raise StoreError(f"{size} bytes are more than the content store may hold ({self._bytes_max})")
+        creating = self._threads.submit(self._create, digest, size)
         try:
-            file = await self._run(self._create, digest, size)
+            file = await asyncio.wrap_future(creating)
         except OSError as err:
             self._account.fault(err)
             raise StoreError(str(err)) from err
+        except asyncio.CancelledError:
+            creating.add_done_callback(_discard)
+            raise
         return Incoming(file, size, self._threads, self._account)
 
     def _create(self, digest: Digest, size: int) -> IncomingFile:
         # What cannot be kept to its end is not begun: it would take the room that others on this disk need.
-        room = os.statvfs(self._folder.root)
-        if room.f_blocks and room.f_bavail * room.f_frsize < size:  # no blocks: a file system without a limit
+        if self._folder.room() < size:
+            self._account.wanted = max(self._account.wanted, size)
             raise OSError(ENOSPC, os.strerror(ENOSPC), str(self._folder.root))
         return IncomingFile(self._folder, digest)
 
@@ -214,10 +184,12 @@ class ContentStore:
     async def sweep(self) -> Swept:
         """Count again, evict down to nine tenths of the limit where it is exceeded, and remove what is left over.
 
-        What somebody reads stays. Raises StoreError where the folder cannot be read; what was evicted by then is.
+        On a disk that had no room for what was to begin, there is room afterwards. What somebody reads stays. Raises
+        StoreError where the folder cannot be read; what was evicted by then is.
         """
+        wanted, self._account.wanted = self._account.wanted, 0
         try:
-            swept = await self._run(sweeping.sweep, self._folder, self._bytes_max)
+            swept = await self._run(sweeping.sweep, self._folder, self._bytes_max, wanted)
         except OSError as err:
             self._account.fault(err)
             raise StoreError(str(err)) from err
@@ -242,44 +214,9 @@ class ContentStore:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
 
 
-class _Account:
-    """What there is by the last count, what came and went since, and what failed; from any thread."""
-
-    def __init__(self, observer: ContentObserver) -> None:
-        self.observer = observer
-        self._lock = threading.Lock()
-        self._files = self._bytes = 0
-        self._fault: str | None = None
-
-    def stats(self, bytes_max: int) -> Stats:
-        with self._lock:
-            return Stats(self._files, self._bytes, bytes_max, self._fault)
-
-    def counted(self, files: int, size: int) -> None:
-        with self._lock:
-            self._files, self._bytes = files, size
-        self.observer.content_held(files, size)
-
-    def kept(self, size: int, *, new: bool) -> None:
-        self._fault = None
-        if new:
-            self._changed(1, size)
-        self.observer.content_stored(size)
-
-    def corrupt(self, digest: Digest, size: int) -> None:
-        self._changed(-1, -size)
-        self.observer.content_corrupt(digest)
-
-    def fault(self, error: OSError) -> None:
-        self._fault = str(error)
-        self.observer.content_fault(f"{type(error).__name__}: {error}")
-
-    def _changed(self, files: int, size: int) -> None:
-        with self._lock:
-            self._files += files
-            self._bytes += size
-            held = self._files, self._bytes
-        self.observer.content_held(*held)
+def _discard(created: Future[IncomingFile]) -> None:
+    if not created.cancelled() and created.exception() is None:
+        created.result().discard()
 
 
 def _is_right(descriptor: int, digest: Digest) -> bool:

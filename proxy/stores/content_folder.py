@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ ALGORITHMS = ("sha256", "sha512")
 INCOMING = "incoming"
 # Files of one folder stay 256 times fewer than those of all: 4,000 at a million.
 _PREFIX = re.compile(r"[0-9a-f]{2}", re.ASCII)
+# Of the disk, this part is left to others: what is remembered of verdicts may lie on it too.
+_LEFT_FREE = 0.02
 # How often a new file may be removed by a process that starts at that very moment.
 _TRIES = 5
 # O_NONBLOCK: a FIFO that somebody put there must not hold up the event loop; for files it means nothing.
@@ -59,6 +62,13 @@ class ContentFolder:
                 folder.unlink()
             folder.mkdir(mode=0o700, exist_ok=True)
         _fsync_folder(self.root)
+
+    def room(self) -> int:
+        """Return how many bytes can be added before the disk is too full; less than 0 where it is."""
+        disk = os.statvfs(self.root)
+        if not disk.f_blocks:  # a file system without a limit
+            return sys.maxsize
+        return (disk.f_bavail - int(disk.f_blocks * _LEFT_FREE)) * disk.f_frsize
 
     def path(self, digest: Digest) -> str:
         """Return where this content lies, if it is there."""

@@ -21,12 +21,11 @@ _Sleep = Callable[[float], Awaitable[None]]
 async def keep_in_bounds(
     store: ContentStore, sleep: _Sleep = asyncio.sleep, monotonic: Callable[[], float] = time.monotonic
 ) -> None:
-    """Sweep the store at an interval, and soon after its limit is exceeded."""
+    """Sweep the store at an interval, and soon after its limit is exceeded or its disk had no room."""
     swept = monotonic()
     while True:
         await sleep(BOUNDS_SECONDS)
-        held = store.stats()
-        if held.bytes > held.bytes_max or monotonic() - swept >= SWEEP_SECONDS:
+        if store.stats().full or monotonic() - swept >= SWEEP_SECONDS:
             with suppress(StoreError):  # the store has told its observer
                 await store.sweep()
             swept = monotonic()

@@ -11,27 +11,17 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from errno import EBADF
 from io import FileIO
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from proxy.oci.digest import Digest
 from proxy.oci.errors import CorruptError
+from proxy.stores.content_account import Account
 from proxy.stores.content_folder import ContentFolder
 from proxy.stores.database import StoreError
 
-# Bytes that wait for the thread, and as many again that it writes: 256 KiB and two pieces a transfer.
-PENDING_MAX = 128 * 1024
-
-
-class Account(Protocol):
-    """Who is told how it ended; from any thread."""
-
-    def kept(self, size: int, *, new: bool) -> None:
-        """Take note of a file that was kept; `new` where it replaced none."""
-        ...
-
-    def fault(self, error: OSError) -> None:
-        """Take note that the disk failed."""
-        ...
+# Bytes that wait for the thread, and as many again that it writes: 1 MiB a transfer. Each way to the thread and back
+# costs some 150 us: 240 MB/s without collecting, 480 MB/s with 128 KiB, 790 MB/s with 512 KiB, no more with 1 MiB.
+PENDING_MAX = 512 * 1024
 
 
 class IncomingFile:

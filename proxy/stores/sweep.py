@@ -25,17 +25,19 @@ class Swept:
     strays: int
 
 
-def sweep(folder: ContentFolder, bytes_max: int) -> Swept:
+def sweep(folder: ContentFolder, bytes_max: int, wanted: int = 0) -> Swept:
     """Clean the folder, and evict what was not used for longest where it holds more than so many bytes.
 
-    What somebody reads stays, so that more may be left. Raises OSError.
+    On a disk that has no room for `wanted` bytes more the limit is lower, whoever fills it. What somebody reads stays,
+    so that more may be left. Raises OSError.
     """
     orphans, strays = folder.remove_orphans(), folder.remove_strays()
     files, size = count(folder)
     evicted = 0
-    if size > bytes_max:
-        goal = int(bytes_max * _KEPT)
-        while size > goal and (removed := _evict(folder, size - goal)):
+    limit = min(bytes_max, size + folder.room() - wanted)
+    if size > limit:
+        goal = int(limit * _KEPT)
+        while size > max(goal, 0) and (removed := _evict(folder, size - goal)):
             evicted += removed
             files, size = count(folder)
     return Swept(files, size, evicted, orphans, strays)

@@ -110,10 +110,39 @@ async def test_begins_where_there_is_a_folder(store):
 
 async def test_begins_nothing_that_the_disk_has_no_room_for(tmp_path):
     with opened(tmp_path / "content", 2**62) as store:
+        kept = await receive(store, content()[0])
+        assert not store.stats().full
         with pytest.raises(StoreError, match="No space left on device"):
-            await store.begin(content()[1], 2**60)
+            await store.begin(content(1)[1], 2**60)
         assert store.told.faults
-        assert files_in(store.folder) == []
+        assert store.stats().full
+        assert files_in(store.folder / INCOMING) == []
+        assert (await store.sweep()).evicted == 1
+        assert not store.has(kept, 1000)
+        assert not store.stats().full
+
+
+@pytest.mark.parametrize("error", [None, OSError(28, "No space left on device")])
+async def test_nobody_waits_any_more_for_what_is_begun(store, monkeypatch, error):
+    go, really = threading.Event(), store._folder.create
+
+    def create():
+        go.wait(10)
+        if error:
+            raise error
+        return really()
+
+    monkeypatch.setattr(store._folder, "create", create)
+    async with asyncio.TaskGroup() as tasks:
+        beginning = [
+            tasks.create_task(store.begin(content()[1], 1000)) for _ in range(10)
+        ]  # more than there are threads
+        await asyncio.sleep(0)
+        for it in beginning:
+            it.cancel()
+    go.set()
+    store.close()
+    assert files_in(store.folder) == []
 
 
 async def test_a_file_system_without_a_limit_has_room(store, monkeypatch):
