@@ -15,6 +15,7 @@ _WANTED = {
     "int_type": "a whole number",
     "list_type": 'a list such as ["a", "b"]',
     "dict_type": "a table",
+    "model_type": "a table",
 }
 
 M = TypeVar("M", bound=BaseModel)

@@ -1,5 +1,6 @@
 """[trust_roots.NAME]: whose certificates, logs and timestamps signers may rely on. Two need no table."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ from proxy.config.mistakes import Mistake, key_path, read_table
 from proxy.config.schema import RelativePath, Table
 from proxy.formats.cosign.trust_root import NO_TRUST_ROOT, TrustRoot
 from proxy.oci.errors import MalformedError, UnavailableError
+from proxy.oci.strict_json import loads_object
 from proxy.stores.trust import TRUST_ROOTS, StoredRoot, TrustStore, TufRepository, read_root, shipped_repositories
 
 # The TUF root of the public-good instance has 6 kB.
 TUF_ROOT_BYTES_MAX = 1024 * 1024
+_URL = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*)?")
 
 
 class TrustRootTable(Table):
@@ -80,7 +83,18 @@ def _known(name: str, table: TrustRootTable, shipped: TufRepository | None, stor
 def _repository(name: str, table: TrustRootTable, shipped: TufRepository | None) -> TufRepository:
     if table.tuf_url is not None and table.tuf_root is not None:
         bootstrap = read_file(table.tuf_root, TUF_ROOT_BYTES_MAX)
-        return TufRepository(name, table.tuf_url.rstrip("/"), bootstrap, configured=True)
+        repository = TufRepository(name, table.tuf_url.rstrip("/"), bootstrap, configured=True)
+        _check_tuf(table.tuf_url, table.tuf_root, bootstrap)
+        return repository
     if shipped is None or (table.tuf_url or table.tuf_root) is not None:
         raise MalformedError("says not where it comes from; write either file, or tuf_url and tuf_root")
     return shipped
+
+
+def _check_tuf(url: str, path: Path, bootstrap: bytes) -> None:
+    """Tell now what the first refresh would fail with; whether the root is genuine is for TUF to find."""
+    if not _URL.fullmatch(url):
+        raise MalformedError(f"tuf_url {url!r} is no URL; write it as in https://tuf.example.com")
+    signed = loads_object(bootstrap, str(path)).get("signed")
+    if not isinstance(signed, dict) or signed.get("_type") != "root":
+        raise MalformedError(f"{path} is no root of a TUF repository; it is the file N.root.json of one that you trust")

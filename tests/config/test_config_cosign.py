@@ -247,7 +247,7 @@ def test_a_root_that_is_not_here_yet_proves_nothing(tmp_path):
 
 
 def test_a_repository_of_that_name_begins_with_nothing(tmp_path):
-    (tmp_path / "root.json").write_text("{}")
+    (tmp_path / "root.json").write_text('{"signed": {"_type": "root"}}')
     table = '[trust_roots.public-good]\ntuf_url = "https://t.test/"\ntuf_root = "root.json"'
     known = built(tmp_path, GITHUB, table).trust_roots["public-good"]
     assert (known.stored, known.repository.url, known.repository.shipped) == (None, "https://t.test", None)
@@ -282,6 +282,7 @@ def test_a_root_need_not_be_refreshed(tmp_path):
             GITHUB + '\nattestation = { predicat = "slsa" }',
             "signers.x.attestation.predicat: there is no such key (did you mean 'predicate'?)",
         ),
+        (GITHUB + '\nattestation = "spdx"', "signers.x.attestation: should be a table"),
         (GITHUB + '\nattestation = { predicate = "spdx", builder = "b" }', "has no builder that is known"),
         (GITHUB + '\nattestation = { predicate = "vuln", conditions = ["1 +"] }', "signers.x"),
         (
@@ -331,6 +332,9 @@ def test_mistakes(tmp_path, text, found):
         ('[trust_roots.public-good]\ntuf_url = "https://t.test"', "says not where it comes from"),
         ('[trust_roots.x]\nfile = "root.json"', "trust_roots.x: "),
         ('[trust_roots.x]\nflie = "root.json"', "trust_roots.x.flie: there is no such key (did you mean 'file'?)"),
+        ('[trust_roots.x]\ntuf_url = "t.test"\ntuf_root = "root.json"', "tuf_url 't.test' is no URL (write it as in"),
+        ('[trust_roots.x]\ntuf_url = "https://t.test"\ntuf_root = "root.json"', "is no root of a TUF repository"),
+        ('[trust_roots.x]\ntuf_url = "https://t.test"\ntuf_root = "absent"', "absent: no such file"),
         ('[trust_roots."X y"]\ntuf_url = "https://t.test"\ntuf_root = "root.json"', "is no name of a trust root"),
     ],
 )
