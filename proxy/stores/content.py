@@ -170,7 +170,6 @@ class ContentStore:
             self._account.fault(err)
             return False
         try:
-            lock_shared(descriptor)
             if _is_right(descriptor, digest):
                 return True
             if self._folder.remove(digest):

@@ -140,8 +140,8 @@ class Incoming:
     async def finish(self) -> None:
         """See that all came and is right, flush it and give it its name.
 
-        Sets `verified` before it flushes. Raises CorruptError for the wrong size or hash, StoreError where the disk
-        fails; then nothing is kept. If the caller is cancelled, the flushing goes on; before that, `abort` it.
+        Sets `verified` before it flushes. Raises CorruptError for the wrong size or hash, and then nothing is kept, and
+        StoreError where the disk fails. If the caller is cancelled, the flushing goes on; before that, `abort` it.
         """
         while self.received < self._accepted:
             await self._next()

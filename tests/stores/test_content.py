@@ -54,9 +54,14 @@ async def test_keeps_and_finds(opening, algorithm, size):
 
 async def test_keeps_nothing_that_is_wrong(store):
     body, digest = content()
-    for wrong in (body[:-1], body + b"x", body[:-1] + b"x", b""):
+    for wrong, why in (
+        (body[:-1], "999 bytes came of 1000"),
+        (body + b"x", "more bytes came than the 1000"),
+        (body[:-1] + b"x", "do not have the digest"),
+        (b"", "0 bytes came of 1000"),
+    ):
         incoming = await store.begin(digest, len(body))
-        with pytest.raises(CorruptError):
+        with pytest.raises(CorruptError, match=why):
             await take(incoming, wrong)
         with pytest.raises(CorruptError):
             await incoming.wait_for(len(body))

@@ -4,9 +4,10 @@ import asyncio
 import os
 import resource
 import threading
+from pathlib import Path
 
 import pytest
-from support.content import content, files_in, opened, read, receive
+from support.content import content, files_in, opened, path_of, read, receive
 
 from proxy.oci.digest import Digest
 from proxy.stores.content import StoreError
@@ -91,6 +92,30 @@ async def test_a_disk_that_fails_at_the_end(store, monkeypatch):
     assert len(store.told.faults) == 1
     await receive(store, body)
     assert read(store, digest) == body
+
+
+async def test_is_on_the_disk_before_it_has_its_name_and_the_name_before_it_is_told(store, monkeypatch):
+    # A power cut cannot be had on demand: the order of what is asked of the disk is what survives one.
+    body, digest = content()
+    asked, flush, rename = [], os.fsync, Path.rename
+
+    def fsync(descriptor):
+        asked.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        flush(descriptor)
+
+    def renamed(path, target):
+        asked.append("rename")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "rename", renamed)
+    await receive(store, body)
+    folder = path_of(store, digest).parent
+    assert asked[0].parent == store.folder / INCOMING
+    assert asked[1:] == [folder.parent, "rename", folder]
+    asked.clear()
+    await receive(store, body)
+    assert asked[1:] == ["rename", folder]
 
 
 def raising(error):
