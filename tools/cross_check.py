@@ -53,9 +53,6 @@ DIFFERENCES = (
     Difference(r"(SIG|ATT), .*P-(384|521)", accepted=True, why="cosign hashes with SHA-256, the signer with its own"),
     Difference(r"Ed25519, rekor", accepted=True, why="in logs cosign takes Ed25519 for Ed25519ph"),
     Difference(r"trust root v0\.2", accepted=True, why="v0.2 is read here"),
-    Difference(
-        r"Rekor 2, entry of .* kind of key", accepted=True, why="TO BE MENDED: the entry's keyDetails is not read"
-    ),
     Difference(r"a pattern for the beginning", accepted=False, why="a pattern is for the whole text"),
     Difference(r"SIG, two names", accepted=False, why="a certificate is for one identity"),
     Difference(r"BUNDLE, issuers that differ", accepted=False, why="a certificate has one issuer of the identity"),

@@ -1,14 +1,25 @@
 """Entries of a Rekor log, and whether one is about this signature, this verifier and this content."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from proxy.crypto.chain import parse_certificate
 from proxy.crypto.keys import PublicKey
 from proxy.crypto.tlog import InclusionProof
 from proxy.formats.cosign.dsse import Envelope
 from proxy.formats.cosign.entry_body import EntryBody, Verifier
 from proxy.oci.digest import Digest
 from proxy.verdict import Failure, Reason
+
+# protobuf-specs, PublicKeyDetails; the second of P-384 and P-521 is what older clients signed with.
+_ALGORITHMS: Mapping[str, frozenset[str]] = {
+    "ECDSA P-256": frozenset({"PKIX_ECDSA_P256_SHA_256"}),
+    "ECDSA P-384": frozenset({"PKIX_ECDSA_P384_SHA_384", "PKIX_ECDSA_P384_SHA_256"}),
+    "ECDSA P-521": frozenset({"PKIX_ECDSA_P521_SHA_512", "PKIX_ECDSA_P521_SHA_256"}),
+    "RSA": frozenset({"PKIX_RSA_PKCS1V15_{}_SHA256", "PKIX_RSA_PSS_{}_SHA256"}),
+    "Ed25519": frozenset({"PKIX_ED25519", "PKIX_ED25519_PH"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +71,10 @@ def check_binding(entry: LogEntry, signed: Signed) -> Failure | None:
     # 3. Made by this very certificate, or by this key without a certificate.
     if not _is(body.verifier, signed.verifier):
         return _not_proven("the log entry is about another signer's certificate or key")
-    # 4. Over this content.
+    # 4. The log says the same of its key as the key itself.
+    if body.verifier.algorithm is not None and body.verifier.algorithm not in _algorithms(signed.verifier):
+        return _not_proven(f"the log entry states another kind of key, {body.verifier.algorithm!a:.40}")
+    # 5. Over this content.
     return _check_content(body, signed.content)
 
 
@@ -72,6 +86,13 @@ def _is(logged: Verifier, verifier: bytes | PublicKey) -> bool:
     if isinstance(verifier, bytes):
         return logged.is_certificate and logged.der == verifier
     return not logged.is_certificate and hashlib.sha256(logged.der).hexdigest() == verifier.fingerprint
+
+
+def _algorithms(verifier: bytes | PublicKey) -> frozenset[str]:
+    if isinstance(verifier, bytes):
+        verifier = PublicKey.of(parse_certificate(verifier, "the certificate").public_key())
+    kind, _, size = verifier.describe().partition(" ")
+    return _ALGORITHMS.get(verifier.describe()) or frozenset(form.format(size) for form in _ALGORITHMS[kind])
 
 
 def _check_content(body: EntryBody, content: bytes | Digest | Envelope) -> Failure | None:

@@ -32,10 +32,14 @@ _PEM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Who signed, in DER: a certificate, or a public key (SubjectPublicKeyInfo)."""
+    """Who signed, in DER: a certificate, or a public key (SubjectPublicKeyInfo).
+
+    `algorithm` is what Rekor 2 says of the key (protobuf-specs, PublicKeyDetails), None in older entries.
+    """
 
     der: bytes = field(repr=False)
     is_certificate: bool
+    algorithm: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ def _verifier(value: object, where: str) -> Verifier:
     certificate, key = members.get("x509Certificate"), members.get("publicKey")
     if (certificate is None) is (key is None):
         raise MalformedError(f"{where} is not one certificate or public key")
-    return Verifier((certificate or key)["rawBytes"], is_certificate=key is None)
+    return Verifier((certificate or key)["rawBytes"], is_certificate=key is None, algorithm=members["keyDetails"])
 
 
 def _algorithm(value: object, where: str) -> str:

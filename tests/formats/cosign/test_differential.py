@@ -321,7 +321,6 @@ EXCUSES = [
         r"do not match|inconsistent",
         "(verifier|content)'\\) edited, 2",
     ),
-    Excuse("the algorithm follows from the key itself", r"keyDetails Input should be", "keyDetails.* edited"),
     Excuse("trust roots are read in v0.2 too", r"unsupported trusted root format", r"root v0\.2"),
     Excuse(
         "windows are closed (conformance: trust-root-tsa-validity-end-inclusive)",

@@ -4,13 +4,17 @@ import base64
 import json
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.sigstore.authority import Request
 from support.sigstore.draft import Draft, Shape, file_of
 from support.sigstore.encoding import base64_of, canonical, pem_of, spki_of
+from support.sigstore.private import Sigstore
 
 from proxy.crypto.keys import PublicKey
 from proxy.demo.signing import SigningKey
@@ -23,7 +27,15 @@ from proxy.oci.errors import MalformedError
 from proxy.verdict import Failure, Reason
 
 KEY, P384, OTHER_KEY = SigningKey.generate(), SigningKey.generate("P-384"), SigningKey.generate()
-CERTIFICATE, OTHER_CERTIFICATE = b"a certificate's DER, " * 9, b"another's DER"
+SIGSTORE = Sigstore.create()
+
+
+@cache
+def certificate_of(key):
+    return SIGSTORE.certificate(Request(key=key, at=datetime(2026, 11, 20, tzinfo=UTC)))
+
+
+CERTIFICATE, OTHER_CERTIFICATE = certificate_of(KEY), certificate_of(OTHER_KEY)
 BLOB = file_of(b"what is signed").signed_by(KEY, CERTIFICATE)
 STATEMENT = Draft(shape=Shape.BUNDLE, payload=b'{"a":"statement"}').signed_by(KEY, CERTIFICATE)
 # kind: the draft, the version of Rekor, the kind asked of it
@@ -69,10 +81,11 @@ def made(request):
 
 class TestBinding:
     @pytest.mark.parametrize("key", [KEY, P384], ids=["p256", "p384"])
-    @pytest.mark.parametrize("certificate", [CERTIFICATE, None], ids=["certificate", "key"])
+    @pytest.mark.parametrize("certified", [True, False], ids=["certificate", "key"])
     @pytest.mark.parametrize("kind", KINDS)
-    def test_an_entry_about_this_very_signature(self, kind, certificate, key):
+    def test_an_entry_about_this_very_signature(self, kind, certified, key):
         draft, version, name = KINDS[kind]
+        certificate = certificate_of(key) if certified else None
         draft = draft.signed_by(key, certificate)
         body = draft.entry_body(version, name)
         assert check_binding(entry_of(body), signed_of(draft)) is None
@@ -252,6 +265,26 @@ class TestBodies:
     def test_rekor_2_has_one_verifier(self, put):
         change = at("spec", "hashedRekordV002", "signature", "verifier", put=put)
         assert outcome(change(BLOB.entry_body(2)), signed_of(BLOB)) == "malformed"
+
+    @pytest.mark.parametrize(
+        ("kind", "details", "fits"),
+        [
+            ("P-256", "PKIX_ECDSA_P256_SHA_256", True),
+            ("P-256", "PKIX_ED25519", False),
+            ("P-256", "PKIX_ECDSA_P384_SHA_384", False),
+            ("P-256", "no such", False),
+            ("P-384", "PKIX_ECDSA_P384_SHA_256", True),
+            ("P-521", "PKIX_ECDSA_P521_SHA_512", True),
+            ("RSA-2048", "PKIX_RSA_PKCS1V15_2048_SHA256", True),
+            ("RSA-2048", "PKIX_RSA_PSS_2048_SHA256", True),
+            ("RSA-2048", "PKIX_RSA_PKCS1V15_3072_SHA256", False),
+            ("Ed25519", "PKIX_ED25519_PH", True),
+        ],
+    )
+    def test_rekor_2_says_the_same_of_the_key_as_the_key(self, kind, details, fits):
+        draft = file_of(b"what is signed").signed_by(SigningKey.generate(kind))
+        change = at("spec", "hashedRekordV002", "signature", "verifier", "keyDetails", put=lambda _: details)
+        assert (outcome(change(draft.entry_body(2)), signed_of(draft)) is None) is fits
 
     @pytest.mark.parametrize("count", [0, 2, 9])
     @pytest.mark.parametrize(
