@@ -105,13 +105,14 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
         upstreams = await stack.enter_async_context(
             Upstreams(settings.upstreams.values(), Backoff(time.monotonic), observer=seen)
         )
+        content = _content(settings, observer, stack)
         tasks = await stack.enter_async_context(_task_group())
         gate, warm = _gate(settings, upstreams, database, observer, tasks), Warm(clock)
         _keep_trust_roots_fresh(settings, gate, warm, observer, tasks)
         front = Front(
             gate=gate,
             upstreams=upstreams,
-            blobs=_blobs(settings, upstreams, observer, tasks, stack),
+            blobs=_blobs(settings, upstreams, content, observer, tasks),
             namespaces=Namespaces(frozenset(settings.upstreams), settings.server.default_upstream),
             form=settings.server.refusal,
             warm=warm,
@@ -211,27 +212,36 @@ def _gate(
     )
 
 
-def _blobs(
-    settings: Settings, upstreams: Upstreams, observer: Observer, tasks: asyncio.TaskGroup, stack: AsyncExitStack
-) -> Blobs:
-    store = _content(settings, observer) if settings.cache.size else None
-    if store is not None:
-        stack.callback(store.close)
-        tasks.create_task(keep_in_bounds(store))
-        tasks.create_task(keep_verified(store))
-    suspects = Suspects(time.monotonic)
-    transfers = Transfers(source=upstreams, store=store, tasks=tasks, observer=observer, on_cut=suspects.cut)
-    return Blobs(upstreams, transfers, suspects, observer, prefetch_layers=settings.cache.prefetch_layers)
+def _content(settings: Settings, observer: Observer, stack: AsyncExitStack) -> ContentStore | None:
+    """Open the content store; without one, which the log and a metric tell, blobs come straight from the upstream.
 
-
-def _content(settings: Settings, observer: Observer) -> ContentStore | None:
-    """Open the content store; without one, which the log and a metric tell, blobs come straight from the upstream."""
+    It is closed after the tasks have ended, which write into it.
+    """
+    if not settings.cache.size:
+        return None
     try:
         folder = settings.server.state_dir / CONTENT
-        return ContentStore(folder, settings.cache.size, clock=clock, observer=observer)
+        store = ContentStore(folder, settings.cache.size, clock=clock, observer=observer)
     except StoreError as err:
         observer.content_fault(str(err))
         return None
+    stack.callback(store.close)
+    return store
+
+
+def _blobs(
+    settings: Settings,
+    upstreams: Upstreams,
+    content: ContentStore | None,
+    observer: Observer,
+    tasks: asyncio.TaskGroup,
+) -> Blobs:
+    if content is not None:
+        tasks.create_task(keep_in_bounds(content))
+        tasks.create_task(keep_verified(content))
+    suspects = Suspects(time.monotonic)
+    transfers = Transfers(source=upstreams, store=content, tasks=tasks, observer=observer, on_cut=suspects.cut)
+    return Blobs(upstreams, transfers, suspects, observer, prefetch_layers=settings.cache.prefetch_layers)
 
 
 def _keep_trust_roots_fresh(

@@ -127,8 +127,9 @@ class Observer:
         self._metrics.store_fault()
         self._log.error("store fault", fault=fault)
 
-    def content_stored(self, size: int) -> None:
-        """Take note of a file that was kept: `transfer` has counted it."""
+    def content_stored(self, size: int) -> None:  # noqa: ARG002 (`transfer` counts)
+        """Take note of a file that was kept, and so of a disk that is well."""
+        self._tally.content_fault = None
 
     def content_corrupt(self, digest: Digest) -> None:
         """Tell of a file on disk whose bytes had changed, and that was removed."""
@@ -138,6 +139,7 @@ class Observer:
     def content_fault(self, fault: str) -> None:
         """Tell of a failure of the disk that content lies on."""
         self._metrics.store_fault()
+        self._tally.content_fault = fault
         self._log.error("content store fault", fault=fault)
 
     def trust_root_confirmed(self, root: str, at: datetime | None) -> None:

@@ -43,7 +43,10 @@ class RefusalSeen:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that the page shows. `insecure` names the relaxations that are configured, as key paths."""
+    """Everything that the page shows.
+
+    `insecure` names the relaxations that are configured, as key paths; `content_fault` is why blobs cannot be kept now.
+    """
 
     version: str
     now: datetime
@@ -52,6 +55,7 @@ class Snapshot:
     rules: Sequence[RuleSeen] = ()
     refusals: Sequence[RefusalSeen] = ()
     insecure: Sequence[str] = ()
+    content_fault: str | None = None
 
 
 class Recent:
@@ -88,6 +92,8 @@ class Tally:
         self._verdicts: dict[str, dict[str, int]] = {name: {} for name in rules}
         self._insecure = tuple(insecure)
         self.recent = Recent()
+        #: Why the last blob could not be kept on disk, if so.
+        self.content_fault: str | None = None
 
     def judged(self, rule: str, verdict: str) -> None:
         """Count a verdict by its name."""
@@ -110,6 +116,7 @@ class Tally:
             tuple(RuleSeen(name, mode, dict(self._verdicts[name])) for name, mode in self._rules.items()),
             self.recent.entries(),
             self._insecure,
+            self.content_fault,
         )
 
 

@@ -151,6 +151,23 @@ async def test_blobs_survive_a_restart(config):
     assert 'operation="blob",outcome="ok",registry="docker.io"' not in metrics
 
 
+async def test_a_stop_in_mid_transfer_leaves_nothing(config, monkeypatch):
+    begun = asyncio.Event()
+
+    async def hanging(self, transfer, incoming):
+        await incoming.write(b"x")
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("proxy.gate.transfers.Transfers._take", hanging)
+    incoming = config.parent / "state" / "content" / "incoming"
+    async with running(load(config)) as at:
+        assert await status(f"{at.registry}/v2/team/good/manifests/1") == 200
+        await begun.wait()  # the config comes in by itself
+        assert len(list(incoming.iterdir())) == 1
+    assert list(incoming.iterdir()) == []
+
+
 @pytest.mark.parametrize("why", ["off", "no folder"])
 async def test_blobs_need_no_store(config, why):
     if why == "off":

@@ -11,7 +11,7 @@ from support.stores import NOW, digest
 
 from proxy.ops.audit import Audit
 from proxy.ops.observer import Observer
-from proxy.ops.status import Tally
+from proxy.ops.status import Tally, render_status
 
 REQUEST = SimpleNamespace(remote="10.0.0.7", headers={"User-Agent": DOCKER})
 REFUSAL = SimpleNamespace(message="sealgate: ghcr.io/org/app:v1 refused", label="not_signed", id="q1")
@@ -127,6 +127,11 @@ def test_the_content_store(told):
         told.it.content_evicted(1)
         told.it.content_corrupt(digest(0))
         told.it.content_fault("OSError: no space left")
+    assert "come straight from their registries:</strong> <code>OSError: no space left" in render_status(
+        told.tally.snapshot(NOW)
+    )
+    told.it.content_stored(10)
+    assert "OSError" not in render_status(told.tally.snapshot(NOW))
     assert sample(told.metrics, "sealgate_content_bytes") == 20
     assert sample(told.metrics, "sealgate_store_faults_total") == 1
     assert [it["event"] for it in logged] == ["corrupt content removed", "content store fault"]
