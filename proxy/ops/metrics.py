@@ -134,6 +134,9 @@ class Metrics:
         self._rate_limit = self._gauge(
             "upstream_rate_limit_remaining", "Pulls that the registry says are left", "registry"
         )
+        self._unreachable = self._gauge(
+            "upstream_unreachable", "1 while a registry cannot be reached and is left alone", "registry"
+        )
         self._cache = self._counter("cache_requests", "Questions to what is remembered", "cache", "result")
         self._store_faults = self._counter("store_faults", "Failures of the store on disk")
         self._transfers = self._counter(
@@ -242,6 +245,10 @@ class Metrics:
     def rate_limit(self, registry: str, remaining: int) -> None:
         """Take note of how many pulls a registry says are left."""
         self._rate_limit.labels(_one_of(self._registries, registry)).set(remaining)
+
+    def upstream_unreachable(self, registry: str, *, is_open: bool) -> None:
+        """Take note of whether a registry is left alone, for it cannot be reached."""
+        self._unreachable.labels(_one_of(self._registries, registry)).set(int(is_open))
 
     def event_loop_lag(self, seconds: float) -> None:
         """Take note of how late the event loop woke up."""

@@ -68,6 +68,7 @@ class Observer:
         self.sent = metrics.sent
         self.looked_up = metrics.looked_up
         self.rate_limit = metrics.rate_limit
+        self.upstream_unreachable = metrics.upstream_unreachable
         self.transfer = metrics.transfer
         self.content_held = metrics.content_held
         self.content_evicted = metrics.content_evicted

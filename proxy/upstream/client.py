@@ -218,7 +218,7 @@ class Upstream:
         return body
 
     def _left_alone(self, *, is_open: bool) -> None:
-        self._observer.on_breaker(self._name, is_open)
+        self._observer.on_breaker(self._name, is_open=is_open)
 
     def _observed(self, operation: str) -> AbstractContextManager[None]:
         return self._observer.operation(self._name, operation, self._backoff.clock)

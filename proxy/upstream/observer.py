@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from proxy.oci.errors import CorruptError, MalformedError, NotFoundError, RegistryError, UpstreamDeniedError
 
@@ -16,8 +17,16 @@ _OUTCOMES: Mapping[type[RegistryError], str] = {
 }
 
 
-def _nothing(*_: object) -> None:
+def _nothing(*_: object, **__: object) -> None:
     """Observe nothing."""
+
+
+class BreakerChanged(Protocol):
+    """Who is told whether a registry is left alone."""
+
+    def __call__(self, registry: str, *, is_open: bool) -> None:
+        """Take note that it is, or no longer."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,7 @@ class Observer:
 
     on_request: Callable[[str, str, str, float], None] = _nothing
     on_rate_limit: Callable[[str, int], None] = _nothing
-    on_breaker: Callable[[str, bool], None] = _nothing
+    on_breaker: BreakerChanged = _nothing
 
     @contextmanager
     def operation(self, registry: str, operation: str, clock: Callable[[], float]) -> Iterator[None]:

@@ -88,6 +88,7 @@ def test_the_rest():
     assert sample(metrics, "sealgate_cache_requests_total", cache="verdict", result="miss") == 1
     assert sample(metrics, "sealgate_refusals_total", client="docker", form="hold", reason="not_signed") == 1
     assert sample(metrics, "sealgate_upstream_rate_limit_remaining", registry="ghcr.io") == 20
+    assert sample(metrics, "sealgate_upstream_unreachable", registry="ghcr.io") == 1
     assert sample(metrics, "sealgate_trust_root_age_seconds", root="public-good") == 60
     assert sample(metrics, "sealgate_trust_root_refreshes_total", root="public-good", outcome="unchanged") == 1
     assert sample(metrics, "sealgate_transfers_total", outcome="kept") == 1
@@ -135,6 +136,7 @@ def test_no_stranger_makes_a_series():
         metrics.served_unverified(strange)
         metrics.upstream_request(odd, odd, odd, 0)
         metrics.rate_limit(odd, 1)
+        metrics.upstream_unreachable(odd, is_open=False)
         metrics.transfer(odd)
         metrics.trust_root_refresh("public-good", odd)
     assert not [one for one in series(metrics) if any("odd" in value for value in one.labels.values())]

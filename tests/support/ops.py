@@ -45,6 +45,7 @@ def exercise(metrics):
     metrics.cut()
     metrics.upstream_request("ghcr.io", "manifest", "ok", 0.1)
     metrics.rate_limit("ghcr.io", 20)
+    metrics.upstream_unreachable("ghcr.io", is_open=True)
     metrics.event_loop_lag(0.001)
     metrics.store_fault()
     metrics.transfer("kept")

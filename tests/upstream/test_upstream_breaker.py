@@ -68,7 +68,7 @@ def closed_port():
 
 async def test_who_asks_while_nothing_is_there_is_told_at_once(closed_port):
     time, told = MadeTime(), []
-    observer = Observer(on_breaker=lambda name, is_open: told.append((name, is_open)))
+    observer = Observer(on_breaker=lambda name, *, is_open: told.append((name, is_open)))
     endpoint = Endpoint("r.test", f"http://127.0.0.1:{closed_port}")
     asked = Reference.parse("r.test/app:1")
     async with Upstream(endpoint, time.backoff(), observer=observer) as upstream:
