@@ -151,7 +151,7 @@ class Transfers:
         # different ones, one lies.
         key = (repository.registry, digest, size)
         transfer = self._running.get(key)
-        if transfer is not None:
+        if transfer is not None and transfer.failure is None:
             if start > transfer.taken + AHEAD_BYTES:
                 return None
             self._observer.transfer("joined")
@@ -159,6 +159,8 @@ class Transfers:
         elif self._store is not None and start == 0 and len(self._running) < TRANSFERS_MAX:
             transfer = self._running[key] = Transfer(repository, digest, size)
             self._tasks.create_task(self._run(key, transfer, self._store))
+        else:
+            return None
         return transfer
 
     def _arriving(self, transfer: Transfer, repository: Repository) -> Arriving | None:
@@ -173,20 +175,23 @@ class Transfers:
             return None
 
     async def _run(self, key: _Key, transfer: Transfer, store: ContentStore) -> None:
-        error: RegistryError | None = None
         try:
             outcome = await self._keep(transfer, store)
-        except RegistryError as err:
-            outcome, error = "failed", err
+        except RegistryError:
+            outcome = "failed"
         except Exception as err:  # noqa: BLE001 (a mistake of ours in one transfer must not end them all)
-            outcome, error = "failed", UnavailableError(f"the transfer failed: {type(err).__name__}")
+            outcome = "failed"
+            self._fail(transfer, UnavailableError(f"the transfer failed: {type(err).__name__}"))
         finally:
-            del self._running[key]  # before anybody hears of it: who asks then begins anew
+            if self._running.get(key) is transfer:
+                del self._running[key]
+            transfer.answer(begins=False)
             transfer.ended.set()
-            if error is None:
-                transfer.answer(begins=False)
         self._observer.transfer(outcome)
-        if error is not None and transfer.fail(error):
+
+    def _fail(self, transfer: Transfer, error: RegistryError) -> None:
+        """Tell of the upstream's error before the readers hear of it, for they ask again at once."""
+        if transfer.fail(error):
             for repository in transfer.readers_of:
                 self._on_cut(repository, transfer.digest, error)
 
@@ -202,7 +207,7 @@ class Transfers:
         except StoreError:
             return "not_kept"
         except RegistryError as err:
-            transfer.failure = err  # before the readers are woken
+            self._fail(transfer, err)
             raise
         finally:
             await incoming.abort()
