@@ -63,7 +63,8 @@ class Evidence:
     `subject` and `issuer` are who signed, where a certificate says it, and `issuer` is who vouches for that.
     `signed_at` is set only where a trusted party proves it, which `time_source` names; `log_index` is the number of
     the proven entry of a transparency log. `claims` are what was signed and what the rule asked for; `proven` is all
-    that was proven, asked for or not, for whoever looks closer.
+    that was proven, asked for or not, for whoever looks closer. `signed` tells this signature from others, wherever it
+    lies: the hex SHA-256 of it.
     """
 
     format: str
@@ -76,6 +77,7 @@ class Evidence:
     issuer: str | None = None
     time_source: str | None = None
     log_index: int | None = None
+    signed: str = ""
     proven: tuple[tuple[str, str], ...] = ()
 
 

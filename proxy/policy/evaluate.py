@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from proxy.policy.expression import Expression, holds, missing, names
+from proxy.policy.expression import Expression, Signatures, holds, missing, names
 from proxy.policy.model import InsecureAllowUnverified, Refuse, Rule
 from proxy.verdict import (
     Accepted,
@@ -86,21 +86,27 @@ def evaluate(  # noqa: PLR0913, PLR0917 (everything that a verdict depends on, a
         case expression:
             signers = sorted(names(expression))
     found = [finding for name in signers for finding in findings.get(name, ())]
-    satisfied = {name for name in signers if any(isinstance(one, Evidence) for one in findings.get(name, ()))}
-    if holds(expression, satisfied):
+    signatures = {name: {_told(one) for one in findings.get(name, ()) if isinstance(one, Evidence)} for name in signers}
+    if holds(expression, signatures):
         evidence = tuple(one for one in found if isinstance(one, Evidence))
         return Accepted(subject, rule.name, evidence, now + lifetimes.accepted)
     if unreached:
         return Undetermined(subject, rule.name, "; ".join(dict.fromkeys(unreached)))
     failed = [*(one for one in found if isinstance(one, Rejection)), *rejections]
-    return Refused(subject, rule.name, _why(expression, satisfied, failed), refused_until)
+    return Refused(subject, rule.name, _why(expression, signatures, failed), refused_until)
 
 
-def _why(expression: Expression, satisfied: set[str], failed: Sequence[Rejection]) -> tuple[Rejection, ...]:
+def _told(evidence: Evidence) -> str:
+    """Tell one signature from another, wherever it lies."""
+    return evidence.signed or f"by {evidence.signer} at {evidence.signature}"
+
+
+def _why(expression: Expression, signatures: Signatures, failed: Sequence[Rejection]) -> tuple[Rejection, ...]:
     """Return every reason, the most useful one first."""
+    satisfied = sorted(name for name, counting in signatures.items() if counting)
     reasons = list(failed)
     if satisfied:
-        detail = f"signed by {', '.join(sorted(satisfied))}; still needed: {missing(expression, satisfied)}"
+        detail = f"signed by {', '.join(satisfied)}; still needed: {missing(expression, signatures)}"
         reasons.append(Rejection(Reason.REQUIREMENT_NOT_MET, detail))
     if not reasons:
         reasons.append(Rejection(Reason.NOT_SIGNED, "no signature was found"))

@@ -7,7 +7,7 @@
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,26 +118,56 @@ def names(expression: Expression) -> frozenset[str]:
     return frozenset().union(*map(names, expression.parts))
 
 
-def holds(expression: Expression, satisfied: AbstractSet[str]) -> bool:
-    """Say whether the expression is met when exactly these signers' signatures count."""
+# The signatures that count for each signer, each by what tells it from others.
+Signatures = Mapping[str, AbstractSet[str]]
+
+
+def holds(expression: Expression, signatures: Signatures) -> bool:
+    """Say whether the expression is met when exactly these signatures count.
+
+    In a threshold each part needs a signature of its own: two signers that want overlapping identities are met by one
+    signature, which is still one (A9).
+    """
     if isinstance(expression, Signer):
-        return expression.name in satisfied
-    held = [holds(part, satisfied) for part in expression.parts]
+        return bool(signatures.get(expression.name))
     if isinstance(expression, AtLeast):
-        return sum(held) >= expression.count
+        return _distinct(expression.parts, signatures) >= expression.count
+    held = (holds(part, signatures) for part in expression.parts)
     return all(held) if isinstance(expression, AllOf) else any(held)
 
 
-def missing(expression: Expression, satisfied: AbstractSet[str]) -> Expression | None:
-    """Return what is still needed when these signers' signatures count: None where the expression is met."""
-    if holds(expression, satisfied):
+def missing(expression: Expression, signatures: Signatures) -> Expression | None:
+    """Return what is still needed when these signatures count: None where the expression is met."""
+    if holds(expression, signatures):
         return None
     if isinstance(expression, Signer):
         return expression
-    parts = tuple(dict.fromkeys(part for part in (missing(one, satisfied) for one in expression.parts) if part))
+    parts = tuple(dict.fromkeys(part for part in (missing(one, signatures) for one in expression.parts) if part))
     if isinstance(expression, AtLeast):
-        return AtLeast(expression.count - (len(expression.parts) - len(parts)), parts)
+        count = expression.count - _distinct(expression.parts, signatures)
+        # Where the parts that hold share a signature, another one by any of them is wanted.
+        return AtLeast(count, parts) if len(expression.parts) - len(parts) == expression.count - count else expression
     return type(expression)(parts) if len(parts) > 1 else parts[0]
+
+
+def _distinct(parts: Sequence[Expression], signatures: Signatures) -> int:
+    """Return how many of these parts hold by a signature of their own: a maximum matching, by augmenting paths."""
+    owned = [
+        frozenset[str]().union(*(signatures.get(name, ()) for name in names(part)))
+        for part in parts
+        if holds(part, signatures)
+    ]
+    taken: dict[str, int] = {}
+
+    def finds(part: int, tried: set[str]) -> bool:
+        for one in owned[part] - tried:
+            tried.add(one)
+            if one not in taken or finds(taken[one], tried):
+                taken[one] = part
+                return True
+        return False
+
+    return sum(finds(part, set()) for part in range(len(owned)))
 
 
 def counted_twice(expression: Expression, identities: Mapping[str, str]) -> frozenset[tuple[str, str]]:

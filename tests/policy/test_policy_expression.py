@@ -26,6 +26,11 @@ from proxy.policy.expression import (
 A, B, C, D = map(Signer, "abcd")
 
 
+def each(names):
+    """Each of these signers by a signature of its own."""
+    return {name: {f"by {name}"} for name in names}
+
+
 @pytest.mark.parametrize(
     ("text", "tree"),
     [
@@ -144,8 +149,8 @@ def test_no_names(name):
 )
 def test_holds_and_missing(text, satisfied, left):
     expression = parse(text)
-    assert holds(expression, set(satisfied)) is (left is None)
-    assert missing(expression, set(satisfied)) == (left and parse(left))
+    assert holds(expression, each(satisfied)) is (left is None)
+    assert missing(expression, each(satisfied)) == (left and parse(left))
 
 
 @pytest.mark.parametrize(
@@ -188,11 +193,11 @@ def test_what_is_written_reads_back_equal(expression):
 
 @given(expressions(), st.sets(st.sampled_from(NAMES)), st.sets(st.sampled_from(NAMES)))
 def test_more_signers_never_make_it_fail(expression, some, more):
-    assert not holds(expression, set())
-    assert holds(expression, names(expression))
-    assert holds(expression, some) <= holds(expression, some | more)
-    left = missing(expression, some)
-    assert holds(expression, some | more) == (left is None or holds(left, some | more))
+    assert not holds(expression, {})
+    assert holds(expression, each(names(expression)))
+    assert holds(expression, each(some)) <= holds(expression, each(some | more))
+    left = missing(expression, each(some))
+    assert holds(expression, each(some | more)) == (left is None or holds(left, each(some | more)))
     assert left is None or not names(left) & some
 
 
@@ -213,7 +218,7 @@ def test_agrees_with_python(expression):
                 return "(" + " or ".join(map(python, parts)) + ")"
 
     for given_names in chain.from_iterable(combinations("abcd", n) for n in range(5)):
-        assert holds(expression, set(given_names)) == eval(python(expression), {"given": given_names})  # noqa: S307
+        assert holds(expression, each(given_names)) == eval(python(expression), {"given": given_names})  # noqa: S307
 
 
 @given(st.text(alphabet="ab0123 ,()orandf\n_-", max_size=40))
@@ -223,3 +228,25 @@ def test_any_text_gives_a_tree_or_a_clear_error(text):
     except MalformedError:
         return
     assert parse(str(tree)) == tree
+
+
+@pytest.mark.parametrize(
+    ("text", "signatures", "left"),
+    [
+        ("2 of (a, b)", {"a": "1", "b": "1"}, "2 of (a, b)"),
+        ("2 of (a, b)", {"a": "1", "b": "12"}, None),
+        ("2 of (a, b)", {"a": "12", "b": "12"}, None),
+        ("2 of (a, b, c)", {"a": "1", "b": "1"}, "2 of (a, b, c)"),
+        ("2 of (a, b, c)", {"a": "1", "b": "1", "c": "1"}, "2 of (a, b, c)"),
+        ("3 of (a, b, c)", {"a": "12", "b": "1", "c": "2"}, "3 of (a, b, c)"),
+        ("3 of (a, b, c)", {"a": "123", "b": "1", "c": "2"}, None),
+        ("2 of (a and b, c)", {"a": "1", "b": "1", "c": "1"}, "2 of (a and b, c)"),
+        ("2 of (a and b, c)", {"a": "1", "b": "2", "c": "1"}, None),
+        ("a and b", {"a": "1", "b": "1"}, None),
+        ("1 of (a, b)", {"a": "1", "b": "1"}, None),
+    ],
+)
+def test_one_signature_counts_once_in_a_threshold(text, signatures, left):
+    expression = parse(text)
+    assert holds(expression, signatures) is (left is None)
+    assert str(missing(expression, signatures) or "") == (left or "")

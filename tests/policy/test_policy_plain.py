@@ -20,7 +20,7 @@ def test_evidence_says_all_that_was_proven():
     )
     written = plain.evidence(found)
     # What nobody asked for is left to whoever looks closer: it would fill the audit log and the disk.
-    assert written.keys() == {one.name for one in fields(Evidence)} - {"proven"}
+    assert written.keys() == {one.name for one in fields(Evidence)} - {"proven", "signed"}
     assert written["signed_at"] == NOW.isoformat()
     assert written["claims"] == [["a", "b"], ["a", "c"]]
     assert (written["subject"], written["issuer"]) == ("someone@example.com", "https://issuer.example")

@@ -58,12 +58,13 @@ class Proven:
     """What has been proven so far; whole once no check failed.
 
     `times` are in the order of the material, those of logs first; `log_indexes` are of entries that are proven, some of
-    them twice. `identity` is None for a key.
+    them twice. `identity` is None for a key. `signature` is the one that all this is about, believed or not.
     """
 
     identity: Identity | None = None
     times: list[Time] = field(default_factory=list)
     log_indexes: list[int] = field(default_factory=list)
+    signature: bytes = b""
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         """Write it for people, by name."""

@@ -55,6 +55,7 @@ class CosignSigner:
             issuer=identity.issuer if identity else None,
             time_source=first.source if first else None,
             log_index=next(iter(proven.log_indexes), None),
+            signed=hashlib.sha256(proven.signature).hexdigest(),
             proven=proven.facts(),
         )
 

@@ -92,6 +92,7 @@ def check(
 
 def check_signer(wanted: Wanted, candidate: Candidate, now: datetime, proven: Proven) -> Failure | None:
     """Check that whoever is wanted signed, and prove what is demanded besides; None if so. Raises MalformedError."""
+    proven.signature = candidate.signature
     if isinstance(wanted.who, WantedKey):
         return _check_key(wanted.who, wanted, candidate, now, proven)
     if not candidate.has_certificate:

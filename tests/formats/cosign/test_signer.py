@@ -64,3 +64,15 @@ def test_no_signature_annotation():
 def test_any_bytes_get_an_answer(kind, payload, text):
     annotations = dict.fromkeys([SIGNATURE, "dev.sigstore.cosign/bundle"], text)
     assert isinstance(SIGNER.verify(SUBJECT, UntrustedSignature(kind, "here", payload, annotations), NOW), Rejection)
+
+
+def test_one_signature_is_told_from_others_wherever_it_lies():
+    """So that in a threshold it counts once, for however many signers."""
+    annotations = {SIGNATURE: encoded(KEY.sign(PAYLOAD))}
+    found = [
+        signer.verify(SUBJECT, UntrustedSignature(Kind.CLASSIC, place, PAYLOAD, annotations), NOW)
+        for signer, place in ((SIGNER, "here"), (SIGNER, "there"), (replace(SIGNER, name="other"), "here"))
+    ]
+    again = UntrustedSignature(Kind.CLASSIC, "here", PAYLOAD, {SIGNATURE: encoded(KEY.sign(PAYLOAD))})
+    assert len({one.signed for one in found}) == 1
+    assert SIGNER.verify(SUBJECT, again, NOW).signed != found[0].signed
