@@ -30,7 +30,8 @@ class Row:
             said = f"at most {self.limit:g} {self.unit}: {reached}" + (f"; {said}" if said else "")
         if self.goal is None or self.ratio is None:
             return said
-        return f"goal {self.goal:g}x: {'reached' if self.ratio >= self.goal else 'NOT REACHED'}"
+        reached = "reached" if self.ratio >= self.goal else "NOT REACHED"
+        return f"goal {self.goal:g}x{' ' + said if said else ''}: {reached}"
 
 
 def _cells(row: Row) -> tuple[str, str, str, str, str]:

@@ -121,7 +121,9 @@ def docker_registry(tools: Toolbox, folder: Path, address: tuple[str, int]) -> I
 
 
 @contextlib.contextmanager
-def sealgate(tools: Toolbox, folder: Path, port: int, upstream: str, key: bytes) -> Iterator[str]:
+def sealgate(  # noqa: PLR0913, PLR0917 (a configuration, by its few parts)
+    tools: Toolbox, folder: Path, port: int, upstream: str, key: bytes, more: str = ""
+) -> Iterator[str]:
     """Run `sealgate serve` until the block ends, for Docker Hub at the upstream, trusting the key; yields its URL."""
     folder.mkdir()
     (folder / "release.pub").write_bytes(key)
@@ -129,7 +131,8 @@ def sealgate(tools: Toolbox, folder: Path, port: int, upstream: str, key: bytes)
         f'[server]\nlisten = "127.0.0.1:{port}"\nadmin_listen = "127.0.0.1:{port + 1}"\nstate_dir = "state"\n'
         f'[upstreams."docker.io"]\nurl = "{upstream}"\n'
         '[signers.release]\ntype = "cosign-key"\nkey_file = "release.pub"\n'
-        '[[rules]]\nname = "everything"\nimages = ["**"]\nrequire = "release"\n',
+        '[[rules]]\nname = "everything"\nimages = ["**"]\nrequire = "release"\n'
+        f"{more}",
         encoding="utf-8",
     )
     program = Path(sys.executable).with_name("sealgate")
