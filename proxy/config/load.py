@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.config.cosign import COSIGN_KINDS
+from proxy.config.doubts import relaxations, warnings
 from proxy.config.files import read_file
 from proxy.config.mistakes import EXAMPLE_HINT, ConfigError, Mistake, did_you_mean, key_path, read_table
 from proxy.config.rules import read_rules
@@ -21,7 +22,6 @@ from proxy.formats.cosign.signer import CosignSigner
 from proxy.formats.cosign.trust_root import TrustRoot
 from proxy.oci.errors import MalformedError
 from proxy.policy.evaluate import Lifetimes
-from proxy.policy.model import InsecureAllowUnverified, Mode, OnOutage, Rule, named_signers
 from proxy.policy.rules import Rules
 from proxy.upstream.endpoint import Endpoint
 
@@ -78,9 +78,9 @@ def load(path: Path) -> Settings:
         raise ConfigError(path, mistakes)
     server = read_table(Server, file.server, ("server",), folder, mistakes)
     upstreams = read_upstreams(file.upstreams, folder, mistakes)
-    warnings: list[str] = []
+    faults: list[str] = []
     state_dir = server.state_dir if server is not None else folder
-    known = read_trust_roots(file.trust_roots, state_dir, folder, warnings, mistakes)
+    known = read_trust_roots(file.trust_roots, state_dir, folder, faults, mistakes)
     signers = read_signers(file.signers, KINDS, {name: one.root for name, one in known.items()}, folder, mistakes)
     rules = read_rules(file.rules, signers, folder, mistakes)
     lifetimes = read_table(LifetimeTable, file.lifetimes, ("lifetimes",), folder, mistakes)
@@ -105,8 +105,8 @@ def load(path: Path) -> Settings:
         cache,
         limits,
         roots,
-        (*warnings, *_server_warnings(server), *_policy_warnings(rules, built, upstreams), *_root_warnings(roots)),
-        tuple(_relaxations(rules, right, upstreams)),
+        (*faults, *warnings(server, rules, built, upstreams, roots)),
+        tuple(relaxations(rules, right, upstreams)),
         {name: one.who for name, one in right.items()},
         relying,
     )
@@ -166,61 +166,3 @@ def _unreadable_signatures(signers: Mapping[str, BuiltSigner | None], upstreams:
         for repository in (one.reads if one else ())
         if repository.registry not in upstreams
     ]
-
-
-def _server_warnings(server: Server) -> list[str]:
-    warnings = []
-    if not server.listen.is_loopback and server.tls_certificate is None:
-        warnings.append(
-            "server.listen: reachable from other machines without TLS, so that whoever is in between can answer "
-            "in this proxy's place: set tls_certificate and tls_key, or let a TLS server stand in front"
-        )
-    if not server.admin_listen.is_loopback:
-        warnings.append("server.admin_listen: status page and metrics are reachable from other machines")
-    return warnings
-
-
-def _policy_warnings(rules: Rules, signers: Mapping[str, object], upstreams: Mapping[str, object]) -> list[str]:
-    used = frozenset[str]().union(*(named_signers(rule.require) for rule in rules))
-    unused = [f"{key_path('signers', name)}: no rule asks for this signer" for name in signers if name not in used]
-    dead = [
-        f"rule '{rule.name}': {pattern} never matches: registry {pattern.parts[0]} is not among the upstreams"
-        for rule in rules
-        for pattern in rule.images
-        if "*" not in pattern.parts[0] and pattern.parts[0] not in upstreams
-    ]
-    return unused + dead
-
-
-def _root_warnings(roots: Mapping[str, KnownRoot]) -> list[str]:
-    absent = [
-        f"{key_path('trust_roots', name)}: is not here yet, and proves nothing until its first refresh"
-        for name, one in roots.items()
-        if one.stored is None
-    ]
-    ignored = [f"{key_path('trust_roots', name)}: {text}" for name, one in roots.items() for text in one.root.ignored]
-    return absent + ignored
-
-
-def _relaxations(rules: Rules, signers: Mapping[str, BuiltSigner], upstreams: Mapping[str, Endpoint]) -> list[str]:
-    relaxed = [text for rule in rules for text in _relaxed(rule)]
-    relaxed += [f"{key_path('signers', name)}: {text}" for name, one in signers.items() for text in one.relaxations]
-    relaxed += [
-        f"{key_path('upstreams', name)}: insecure_http = true" for name, one in upstreams.items() if one.insecure_http
-    ]
-    return relaxed + [
-        f"{key_path('upstreams', name, 'signatures')}: insecure_http = true"
-        for name, one in upstreams.items()
-        if one.signatures is not None and one.signatures.insecure_http
-    ]
-
-
-def _relaxed(rule: Rule) -> list[str]:
-    texts = []
-    if isinstance(rule.require, InsecureAllowUnverified):
-        texts.append('require = "insecure_allow_unverified"')
-    if rule.on_outage is not OnOutage.REFUSE:
-        texts.append(f'on_outage = "{rule.on_outage}"')
-    if rule.mode is not Mode.ENFORCE:
-        texts.append(f'mode = "{rule.mode}"')
-    return [f"rule '{rule.name}': {text}" for text in texts]

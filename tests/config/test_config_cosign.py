@@ -342,3 +342,26 @@ def test_mistakes_in_trust_roots(tmp_path, text, found):
     (tmp_path / "root.json").write_text("{}")
     said = mistakes(tmp_path, text, CATCH_ALL)
     assert any(found in one for one in said), said
+
+
+@pytest.mark.parametrize(
+    ("without", "settings_of_it", "says"),
+    [
+        ("tlogs", "", ["no transparency log"]),
+        ("tlogs", "insecure_no_log = true\n", []),
+        ("ctlogs", "", ["no certificate log"]),
+        ("ctlogs", "insecure_no_certificate_log = true\n", []),
+        ("certificateAuthorities", "", ["no certificate authority"]),
+        ("timestampAuthorities", "", []),
+        ("timestampAuthorities", "require_timestamp = true\n", ["no timestamp authority"]),
+    ],
+)
+def test_what_a_trust_root_cannot_prove_is_said(tmp_path, without, settings_of_it, says):
+    (tmp_path / "root.json").write_text(json.dumps(Sigstore.create().trusted_root(**{without: []})))
+    private = '[trust_roots.private]\nfile = "root.json"'
+    made = built(tmp_path, f'{GITHUB}\n{settings_of_it}trust_root = "private"', private)
+    assert [text for text in made.warnings if "nothing counts" in text] == [
+        f"signers.release: nothing counts, for its trust root has {what}; {hint}"
+        for what in says
+        for hint in [made.warnings[0].partition("; ")[2]]
+    ]
