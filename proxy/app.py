@@ -7,8 +7,8 @@ import secrets
 import signal
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ from proxy.ops.metrics import Metrics
 from proxy.ops.observer import Observer
 from proxy.ops.status import Tally, render_status
 from proxy.stores.content import CONTENT, ContentStore
+from proxy.stores.content_account import ContentObserver
 from proxy.stores.content_upkeep import keep_in_bounds, keep_verified
 from proxy.stores.database import Database, StoreError, open_database
 from proxy.stores.grants import SqliteMemberships
@@ -130,6 +131,20 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
         yield Addresses(registry_url, admin_url)
 
 
+@contextmanager
+def content(settings: Settings, observer: ContentObserver, *, bytes_max: int | None = None) -> Iterator[ContentStore]:
+    """Open the blobs that are kept, also beside a running Sealgate; with another limit, if one is given.
+
+    Raises StoreError where that cannot be.
+    """
+    limit = settings.cache.size if bytes_max is None else bytes_max
+    store = ContentStore(settings.server.state_dir / CONTENT, limit, clock=clock, observer=observer)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
 async def serve(settings: Settings, *, ready: Callable[[Addresses], None] | None = None) -> None:
     """Run until SIGTERM or SIGINT, or until cancelled. Raises as `running` does."""
     stop = asyncio.Event()
@@ -223,13 +238,10 @@ def _content(settings: Settings, observer: Observer, stack: AsyncExitStack) -> C
     if not settings.cache.size:
         return None
     try:
-        folder = settings.server.state_dir / CONTENT
-        store = ContentStore(folder, settings.cache.size, clock=clock, observer=observer)
+        return stack.enter_context(content(settings, observer))
     except StoreError as err:
         observer.content_fault(str(err))
         return None
-    stack.callback(store.close)
-    return store
 
 
 def _blobs(

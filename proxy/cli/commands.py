@@ -10,16 +10,16 @@ import typer
 
 from proxy import __version__
 from proxy import app as application
-from proxy.cli import bundles, documents, examined, render
+from proxy.cli import bundles, cache, documents, examined, render
 from proxy.cli import demo as demonstration
 from proxy.cli.clients import Client, Endpoint, InputError, check_registries, setups
 from proxy.cli.install import read_ca, write
+from proxy.cli.options import CONFIG, Config, Json
 from proxy.config import load
 from proxy.oci.errors import MalformedError
 from proxy.oci.reference import DOCKER_HUB, Reference
 from proxy.verdict import Accepted, InsecureUnverified, Refused, Undetermined
 
-CONFIG = Path("/etc/sealgate/config.toml")
 # An insecure rule that lets an image through has done what it says; what it is called is in the output.
 _EXIT_CODES = {Accepted: 0, InsecureUnverified: 0, Refused: 1, Undetermined: 3}
 
@@ -33,11 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Config = Annotated[
-    Path,
-    typer.Option("--config", "-c", envvar="SEALGATE_CONFIG", metavar="FILE", help="The configuration, TOML."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+app.add_typer(cache.app, name="cache")
 
 
 @app.command()

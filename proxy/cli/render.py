@@ -4,10 +4,11 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, TypeVar
 
-from rich import box
+from rich import box, filesize
 from rich.console import Console, RenderableType
+from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,8 @@ from proxy.config import Settings
 _PIPE_WIDTH = 240
 # Texts that a registry chose: no longer than this, and nothing in them that a terminal obeys.
 _FOREIGN_MAX = 300
+T = TypeVar("T")
+
 _COLOURS = {"accepted": "green", "insecure_unverified": "yellow", "refused": "red", "undetermined": "magenta"}
 
 
@@ -66,6 +69,17 @@ def busy(what: str) -> AbstractContextManager[object]:
     """Show that something is under way while the context lasts; only on a terminal."""
     terminal = _Terminal(sys.stderr)
     return terminal.status(what) if terminal.is_terminal else nullcontext()
+
+
+def progress(items: Sequence[T], what: str) -> Iterable[T]:
+    """Go through the items and show how far it is; only on a terminal."""
+    terminal = _Terminal(sys.stderr)
+    return track(items, what, console=terminal, disable=not terminal.is_terminal, transient=True)
+
+
+def size(count: int) -> str:
+    """Write a number of bytes for people."""
+    return filesize.decimal(count)
 
 
 def _sentence(text: str) -> str:

@@ -1,0 +1,86 @@
+"""`sealgate cache`: what is kept, told and tidied."""
+
+import asyncio
+import json
+
+import pytest
+from support.content import Told
+
+from proxy.app import content
+from proxy.cli import main as cli
+from proxy.config import load
+from proxy.oci.digest import Digest
+
+BLOBS = [b"one", b"two" * 1000, b"three"]
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "sealgate.toml"
+    path.write_text('[server]\nstate_dir = "state"\n[[rules]]\nname = "all"\nimages = ["**"]\nrequire = "refuse"\n')
+    (tmp_path / "state").mkdir()
+    with content(load(path), Told()) as store:
+        asyncio.run(fill(store))
+    return path
+
+
+async def fill(store):
+    for blob in BLOBS:
+        incoming = await store.begin(Digest.of(blob), len(blob))
+        await incoming.write(blob)
+        await incoming.finish()
+
+
+@pytest.fixture
+def run(config, capsys):
+    def run(*arguments):
+        code = cli.run(["cache", *arguments, "--config", str(config)])
+        out, err = capsys.readouterr()
+        assert err == ""
+        return code, out
+
+    return run
+
+
+def spoil(config, blob):
+    (found,) = (path for path in (config.parent / "state").rglob(Digest.of(blob).hex))
+    found.chmod(0o600)
+    found.write_bytes(b"x" * len(blob))
+
+
+def test_how_much(run):
+    assert run("stats") == (0, "3 files, 3.0 kB of 10.7 GB\n")
+    assert json.loads(run("stats", "--json")[1]) == {"files": 3, "bytes": 3008, "bytes_max": 10 * 2**30}
+
+
+def test_what(run):
+    code, out = run("ls")
+    assert code == 0
+    assert {line.split()[0] for line in out.splitlines()} == {str(Digest.of(blob)) for blob in BLOBS}
+    assert {one["size"] for one in json.loads(run("ls", "--json")[1])} == {3, 3000, 5}
+
+
+def test_whether_it_is_right(run, config):
+    assert run("verify") == (0, "3 files read, 0 wrong\n")
+    spoil(config, BLOBS[0])
+    code, out = run("verify")
+    assert (code, out) == (1, f"removed {Digest.of(BLOBS[0])}\n3 files read, 1 wrong\n")
+    spoil(config, BLOBS[1])
+    code, out = run("verify", "--json")
+    assert (code, json.loads(out)) == (1, {"files": 2, "removed": [str(Digest.of(BLOBS[1]))]})
+
+
+def test_less_of_it(run):
+    assert run("prune") == (0, "0 files removed, 3 left, 3.0 kB\n")
+    assert run("prune", "--all") == (0, "3 files removed, 0 left, 0 bytes\n")
+    assert json.loads(run("prune", "--all", "--json")[1]) == {"removed": 0, "files": 0, "bytes": 0}
+
+
+def test_a_folder_that_cannot_be_used(config, capsys):
+    content_folder = config.parent / "state" / "content"
+    for path in sorted(content_folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    content_folder.rmdir()
+    content_folder.write_text("no folder")
+    assert cli.run(["cache", "stats", "--config", str(config)]) == 2
+    assert "sealgate: error: " in capsys.readouterr().err
