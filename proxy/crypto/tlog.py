@@ -12,6 +12,7 @@ from typing import Self
 
 from proxy.crypto.keys import PublicKey
 from proxy.crypto.window import Window
+from proxy.oci import canonical_base64
 from proxy.oci.errors import MalformedError, OverLimitError
 from proxy.verdict import Failure, Reason
 
@@ -101,7 +102,7 @@ class Checkpoint:
             raise MalformedError("the checkpoint does not end with a blank line and lines of signatures")
         if len(lines) < len(("origin", "size", "root")) or not lines[0]:
             raise MalformedError("the checkpoint is not an origin, a size, a root hash and extensions, one a line")
-        root = _base64(lines[2], "the checkpoint's root hash")
+        root = canonical_base64.decode(lines[2], "the checkpoint's root hash")
         if len(root) != HASH_BYTES:
             raise MalformedError(f"the checkpoint's root hash has {len(root)} bytes, not {HASH_BYTES}")
         return cls(f"{text}\n".encode(), lines[0], _size(lines[1]), root, _signatures(signatures[:-1].split("\n")))
@@ -229,17 +230,7 @@ def _signature(line: str) -> NoteSignature:
     parts = _SIGNATURE_LINE.fullmatch(line)
     if not parts:
         raise MalformedError("the checkpoint has a line after its blank line that is no signature")
-    hint_and_signature = _base64(parts[2], "a signature of the checkpoint")
+    hint_and_signature = canonical_base64.decode(parts[2], "a signature of the checkpoint")
     if len(hint_and_signature) <= HINT_BYTES:
         raise MalformedError("a signature of the checkpoint is empty")
     return NoteSignature(parts[1], hint_and_signature[:HINT_BYTES], hint_and_signature[HINT_BYTES:])
-
-
-def _base64(text: str, what: str) -> bytes:
-    try:
-        decoded = base64.b64decode(text, validate=True)
-    except ValueError:
-        raise MalformedError(f"{what} is not base64") from None
-    if base64.b64encode(decoded).decode() != text:
-        raise MalformedError(f"{what} is not base64 in its canonical form")
-    return decoded

@@ -4,12 +4,12 @@ A reader takes a JSON value and its name and returns what it means; it raises Ma
 Unlike protobuf's own JSON reader these take one spelling only: lowerCamelCase names, padded standard base64, no null.
 """
 
-import base64
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from proxy.oci import canonical_base64
 from proxy.oci.errors import MalformedError, OverLimitError
 
 Reader = Callable[[object, str], Any]
@@ -30,15 +30,7 @@ def text(value: object, where: str) -> str:
 
 def binary(value: object, where: str) -> bytes:
     """Read bytes in standard base64 (RFC 4648, 4), in the one way there is to write them."""
-    encoded = text(value, where)
-    try:
-        decoded = base64.b64decode(encoded, validate=True)
-    except ValueError:
-        raise MalformedError(f"{where} is not base64") from None
-    # Loose trailing bits or padding would let the same bytes have several spellings (RFC 4648, 3.5).
-    if base64.b64encode(decoded).decode() != encoded:
-        raise MalformedError(f"{where} is not base64 in its canonical form")
-    return decoded
+    return canonical_base64.decode(text(value, where), where)
 
 
 def natural(value: object, where: str) -> int:
