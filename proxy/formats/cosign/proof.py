@@ -96,16 +96,11 @@ def prove_by_key(
     return _check_log_windows(material.extras.entries, root, [one.moment for one in proven.times] or [now], proven)
 
 
-def prove_by_certificate(  # noqa: PLR0911, PLR0913, PLR0917 (a check list: all it depends on, out where a check fails)
-    certificate: bytes,
-    wanted: WantedIdentity,
-    material: Material,
-    root: TrustRoot,
-    demands: Demands,
-    proven: Proven,
+def prove_by_certificate(  # noqa: PLR0911 (a check list leaves where a check fails)
+    wanted: WantedIdentity, material: Material, root: TrustRoot, demands: Demands, proven: Proven
 ) -> Failure | None:
     """Prove that whom the certificate names signed, while it was valid, and that it is the one who is wanted."""
-    leaf = parse_certificate(certificate, "the certificate")
+    leaf = parse_certificate(material.extras.certificate or b"", "the certificate")
     # 1. The log has the entry, and the entry is about this signature, this certificate and this content.
     if failure := _prove_log(material, root, demands, proven):
         return failure

@@ -84,10 +84,20 @@ def check(
         if isinstance(candidate.content, Envelope):
             return _check_statement(wanted, image, candidate.content, now)
         return _check_payload(wanted, image, signature.payload)
-    except OverLimitError as err:
-        return Failure(Reason.OVER_LIMIT, str(err))
     except MalformedError as err:
-        return Failure(Reason.MALFORMED, str(err))
+        return unreadable(err)
+
+
+def unreadable(error: MalformedError) -> Failure:
+    """Say why something does not count that could not be read."""
+    return Failure(Reason.OVER_LIMIT if isinstance(error, OverLimitError) else Reason.MALFORMED, str(error))
+
+
+def statement_of(envelope: Envelope) -> Statement | Failure:
+    """Return the in-toto statement of an envelope; a Failure where something else is signed. Raises MalformedError."""
+    if envelope.payload_type != IN_TOTO:
+        return Failure(Reason.NOT_A_SIGNATURE, f"what is signed is of type {envelope.payload_type!a:.60}")
+    return Statement.parse(envelope.payload)
 
 
 def check_signer(wanted: Wanted, candidate: Candidate, now: datetime, proven: Proven) -> Failure | None:
@@ -98,9 +108,8 @@ def check_signer(wanted: Wanted, candidate: Candidate, now: datetime, proven: Pr
     if not candidate.has_certificate:
         return Failure(Reason.UNTRUSTED_SIGNER, "signed by a key, and this signer is an identity")
     extras = candidate.extras()
-    certificate = extras.certificate or b""
-    material = Material(Signed(candidate.signature, certificate, candidate.content), extras)
-    return prove_by_certificate(certificate, wanted.who, material, wanted.root, wanted.demands, proven)
+    material = Material(Signed(candidate.signature, extras.certificate or b"", candidate.content), extras)
+    return prove_by_certificate(wanted.who, material, wanted.root, wanted.demands, proven)
 
 
 def _check_key(who: WantedKey, wanted: Wanted, candidate: Candidate, now: datetime, proven: Proven) -> Failure | None:
@@ -135,9 +144,9 @@ def _check_payload(wanted: Wanted, image: Digest, content: bytes) -> Claims | Fa
 
 def _check_statement(wanted: Wanted, image: Digest, envelope: Envelope, now: datetime) -> Claims | Failure:
     # 1. It is an in-toto statement.
-    if envelope.payload_type != IN_TOTO:
-        return Failure(Reason.NOT_A_SIGNATURE, f"what is signed is of type {envelope.payload_type!a:.60}")
-    statement = Statement.parse(envelope.payload)
+    statement = statement_of(envelope)
+    if isinstance(statement, Failure):
+        return statement
     # 2. It is a signature where one is wanted, and no attestation.
     is_signature = statement.predicate_type == SIGN_PREDICATE
     if wanted.attestation is None and not is_signature:
