@@ -132,7 +132,9 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
 
 
 @contextmanager
-def content(settings: Settings, observer: ContentObserver, *, bytes_max: int | None = None) -> Iterator[ContentStore]:
+def open_content(
+    settings: Settings, observer: ContentObserver, *, bytes_max: int | None = None
+) -> Iterator[ContentStore]:
     """Open the blobs that are kept, also beside a running Sealgate; with another limit, if one is given.
 
     Raises StoreError where that cannot be.
@@ -238,7 +240,7 @@ def _content(settings: Settings, observer: Observer, stack: AsyncExitStack) -> C
     if not settings.cache.size:
         return None
     try:
-        return stack.enter_context(content(settings, observer))
+        return stack.enter_context(open_content(settings, observer))
     except StoreError as err:
         observer.content_fault(str(err))
         return None

@@ -40,7 +40,7 @@ class _Told:
 def stats(config: Config = CONFIG, *, as_json: Json = False) -> None:
     """Say how much is kept, and how much may be."""
     settings = load(config)
-    with application.content(settings, _Told()) as store:
+    with application.open_content(settings, _Told()) as store:
         held = store.stats()
     if as_json:
         render.document({"files": held.files, "bytes": held.bytes, "bytes_max": settings.cache.size})
@@ -52,7 +52,7 @@ def stats(config: Config = CONFIG, *, as_json: Json = False) -> None:
 @app.command("ls")
 def list_content(config: Config = CONFIG, *, as_json: Json = False) -> None:
     """List what is kept, what was used last first."""
-    with application.content(load(config), _Told()) as store:
+    with application.open_content(load(config), _Told()) as store:
         entries = sorted(store.entries(), key=operator.attrgetter("used"), reverse=True)
     rows = [(str(one.digest), one.size, datetime.fromtimestamp(one.used, UTC)) for one in entries]
     if as_json:
@@ -66,7 +66,7 @@ def list_content(config: Config = CONFIG, *, as_json: Json = False) -> None:
 def verify(config: Config = CONFIG, *, as_json: Json = False) -> None:
     """Read everything again and remove what is wrong. Exit code 1 if anything was."""
     told = _Told()
-    with application.content(load(config), told) as store:
+    with application.open_content(load(config), told) as store:
         digests = [one.digest for one in store.entries()]
         asyncio.run(_verify(store, digests))
     wrong = [str(one) for one in told.corrupt]
@@ -88,7 +88,7 @@ def prune(
 ) -> None:
     """Remove what was not used for longest, down to nine tenths of the limit; or everything."""
     settings = load(config)
-    with application.content(settings, _Told(), bytes_max=0 if everything else None) as store:
+    with application.open_content(settings, _Told(), bytes_max=0 if everything else None) as store:
         swept = asyncio.run(store.sweep())
     if as_json:
         render.document({"removed": swept.evicted, "files": swept.files, "bytes": swept.bytes})

@@ -6,7 +6,7 @@ import json
 import pytest
 from support.content import Told
 
-from proxy.app import content
+from proxy.app import open_content
 from proxy.cli import main as cli
 from proxy.config import load
 from proxy.oci.digest import Digest
@@ -19,7 +19,7 @@ def config(tmp_path):
     path = tmp_path / "sealgate.toml"
     path.write_text('[server]\nstate_dir = "state"\n[[rules]]\nname = "all"\nimages = ["**"]\nrequire = "refuse"\n')
     (tmp_path / "state").mkdir()
-    with content(load(path), Told()) as store:
+    with open_content(load(path), Told()) as store:
         asyncio.run(fill(store))
     return path
 
