@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from support.certificates import usage
 from support.sigstore.encoding import public_key_of, sha256, spki_of
 
 from proxy.crypto.window import Window
@@ -25,18 +26,6 @@ LIFETIME = timedelta(minutes=10)
 ALWAYS = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC))
 IDENTITY = "ci@private.test"
 ISSUER = "https://issuer.private.test"
-
-_USAGES = (
-    "digital_signature",
-    "content_commitment",
-    "key_encipherment",
-    "data_encipherment",
-    "key_agreement",
-    "key_cert_sign",
-    "crl_sign",
-    "encipher_only",
-    "decipher_only",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +53,7 @@ class Request:
     def extensions(self):
         """Return the extensions that a Fulcio certificate has, without proof of its log; each with its criticality."""
         if self.key_usage:
-            yield _key_usage(self.key_usage), True
+            yield usage(self.key_usage), True
         if self.usages:
             yield x509.ExtendedKeyUsage(self.usages), False
         if self.ca is not None:
@@ -153,11 +142,7 @@ def _build(holder, issuer, valid, extensions, serial=None):
 
 def _ca_extensions(path_length):
     constraints = x509.BasicConstraints(ca=True, path_length=path_length)
-    return [(_key_usage("key_cert_sign", "crl_sign"), True), (constraints, True)]
-
-
-def _key_usage(*names):
-    return x509.KeyUsage(**{usage: usage in names for usage in _USAGES})
+    return [(usage("key_cert_sign", "crl_sign"), True), (constraints, True)]
 
 
 def _hash_for(key):
