@@ -14,7 +14,8 @@ from aiohttp import ClientSession
 from support.stack import KEY, sign
 from support.tls import make_tls
 
-from proxy.app import Addresses, clock, new_id, running, serve, verify
+from proxy.app import Addresses, clock, running, serve, verify
+from proxy.app.composition import new_id
 from proxy.config import load
 from proxy.demo.images import image, index
 from proxy.demo.registry import Registry
@@ -121,7 +122,7 @@ async def test_a_pull_completes_whatever_becomes_of_the_disk(config, monkeypatch
         database._thread.submit(lambda: database._connection.execute(broken).fetchall()).result()
         return database
 
-    monkeypatch.setattr("proxy.app.open_database", open_broken)
+    monkeypatch.setattr("proxy.app.composition.open_database", open_broken)
     async with running(load(config)) as at:
         assert await status(f"{at.registry}/v2/team/multi/manifests/1") == 200
         for child in MULTI.children:
@@ -242,9 +243,9 @@ async def test_some_files_are_kept_for_upstreams(config, capfd, monkeypatch, fil
             given.append(connections_max)
             super().__init__(handler, connections_max)
 
-    monkeypatch.setattr("proxy.app.Listener", Noted)
-    monkeypatch.setattr("proxy.app.resource.getrlimit", lambda _: (files, files))
-    monkeypatch.setattr("proxy.app.resource.setrlimit", lambda *_: None)
+    monkeypatch.setattr("proxy.app.composition.Listener", Noted)
+    monkeypatch.setattr("proxy.app.composition.resource.getrlimit", lambda _: (files, files))
+    monkeypatch.setattr("proxy.app.composition.resource.setrlimit", lambda *_: None)
     await serve(load(config), ready=lambda _: os.kill(os.getpid(), signal.SIGTERM))
     assert given == [connections] * 2
     assert ("few files may be open" in capfd.readouterr().err) is (connections < CONNECTIONS_MAX)

@@ -1,22 +1,21 @@
-"""The composition root: one clock, one TaskGroup, and every part put together from the settings."""
+"""Every part put together from the settings, with one TaskGroup."""
 
 import asyncio
-import gc
 import resource
 import secrets
-import signal
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-import structlog
 from aiohttp import web
 
 from proxy import __version__
+from proxy.app.clock import clock
+from proxy.app.content import open_content
+from proxy.app.judging import make_judge
 from proxy.config import Settings
 from proxy.config.schema import Address
 from proxy.formats.cosign.trust_root import TrustRoot
@@ -26,16 +25,13 @@ from proxy.front.listener import CONNECTIONS_MAX, Listener
 from proxy.front.routes import Namespaces
 from proxy.front.server import Front
 from proxy.front.warm import Warm
-from proxy.gate import Examination, Gate, Judge, Memory
+from proxy.gate import Gate, Memory
 from proxy.gate.transfers import Transfers
-from proxy.oci.reference import Reference
-from proxy.ops import log
 from proxy.ops.audit import Audit
 from proxy.ops.metrics import Metrics
 from proxy.ops.observer import Observer
 from proxy.ops.status import Tally, render_status
-from proxy.stores.content import CONTENT, ContentStore
-from proxy.stores.content_account import ContentObserver
+from proxy.stores.content import ContentStore
 from proxy.stores.content_upkeep import keep_in_bounds, keep_verified
 from proxy.stores.database import Database, StoreError, open_database
 from proxy.stores.grants import SqliteMemberships
@@ -46,7 +42,6 @@ from proxy.stores.verdicts import SqliteVerdicts
 from proxy.upstream.observer import Observer as UpstreamObserver
 from proxy.upstream.retry import Backoff
 from proxy.upstream.table import Upstreams
-from proxy.verdict import Subject
 
 # How long transfers under way may go on after SIGTERM: below the 30 s that Kubernetes waits before it kills.
 SHUTDOWN_SECONDS = 20.0
@@ -54,11 +49,6 @@ LAG_INTERVAL_SECONDS = 0.5
 DATABASE = "sealgate.sqlite3"
 
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-
-def clock() -> datetime:
-    """Return the time, with its zone. The only clock: everything else is given this one."""
-    return datetime.now(UTC)  # noqa: TID251 (here it is)
 
 
 def new_id() -> str:
@@ -131,70 +121,10 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
         yield Addresses(registry_url, admin_url)
 
 
-@contextmanager
-def open_content(
-    settings: Settings, observer: ContentObserver, *, bytes_max: int | None = None
-) -> Iterator[ContentStore]:
-    """Open the blobs that are kept, also beside a running Sealgate; with another limit, if one is given.
-
-    Raises StoreError where that cannot be.
-    """
-    limit = settings.cache.size if bytes_max is None else bytes_max
-    store = ContentStore(settings.server.state_dir / CONTENT, limit, clock=clock, observer=observer)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-async def serve(settings: Settings, *, ready: Callable[[Addresses], None] | None = None) -> None:
-    """Run until SIGTERM or SIGINT, or until cancelled. Raises as `running` does."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    log.configure(settings.server.log_level)
-    logger = structlog.get_logger("proxy.app")
-    for relaxation in settings.relaxations:
-        logger.warning("insecure setting", setting=relaxation)
-    for warning in settings.warnings:
-        logger.warning("configuration", warning=warning)
-    _raise_file_limit()
-    if _connections_max() < CONNECTIONS_MAX:
-        logger.warning("few files may be open (ulimit -n)", connections_max=_connections_max())
-    async with running(settings) as addresses:
-        # What is there now stays: the collector need not look through it again (31 ms for 83,000 objects, measured).
-        gc.freeze()
-        logger.info("ready", version=__version__, registry=addresses.registry, admin=addresses.admin)
-        if ready is not None:
-            ready(addresses)
-        await stop.wait()
-        logger.info("stopping", seconds=SHUTDOWN_SECONDS)
-
-
-def _raise_file_limit() -> None:
-    """Take as many open files as the system gives, as programs in Go do: many systems begin with 1024."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # some systems name a limit that they do not give
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _connections_max() -> int:
+def connections_max() -> int:
     """Return how many clients may be connected: the rest of the open files is for upstreams and the store."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return CONNECTIONS_MAX if files == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, files * 3 // 4)
-
-
-async def verify(settings: Settings, reference: Reference) -> Examination:
-    """Judge an image as a pull would, without listening, remembering or telling anybody.
-
-    Raises oci.errors as `Gate.pull` does.
-    """
-    async with Upstreams(settings.upstreams.values(), Backoff(time.monotonic)) as upstreams:
-        manifest = await upstreams.manifest(reference)
-        rule = settings.rules.match(reference.repository)
-        subject = Subject(reference.repository, manifest.digest, reference.tag)
-        return await _judge(settings, upstreams).examine(rule, subject)
 
 
 def _observers(settings: Settings, stack: AsyncExitStack) -> tuple[Observer, Metrics, Tally]:
@@ -223,7 +153,7 @@ def _gate(
     return Gate(
         rules=settings.rules,
         registry=upstreams,
-        judge=_judge(settings, upstreams),
+        judge=make_judge(settings, upstreams),
         memory=Memory(SqliteVerdicts(database), NearMemberships(SqliteMemberships(database)), settings.tag_lifetime),
         clock=clock,
         new_id=new_id,
@@ -284,13 +214,6 @@ def _keep_trust_roots_fresh(
             )
 
 
-def _judge(settings: Settings, upstreams: Upstreams) -> Judge:
-    limits = settings.limits
-    seconds = limits.verification_time.total_seconds()
-    most = limits.verifications_at_once
-    return Judge(upstreams, clock, settings.lifetimes, seconds=seconds, at_once=most, canonical=upstreams.canonical)
-
-
 def _state_dir(path: Path) -> Path:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
@@ -309,7 +232,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 
 async def _listen(stack: AsyncExitStack, handler: _Handler, at: Address, tls: ssl.SSLContext | None) -> str:
     """Serve at this address while the stack lasts and return its URL, with the port that was taken for port 0."""
-    runner = web.ServerRunner(Listener(handler, _connections_max()), shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = web.ServerRunner(Listener(handler, connections_max()), shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, at.host, at.port, ssl_context=tls).start()
