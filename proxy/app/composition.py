@@ -2,20 +2,19 @@
 
 import asyncio
 import resource
-import secrets
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from aiohttp import web
 
 from proxy import __version__
 from proxy.app.clock import clock
 from proxy.app.content import open_content
-from proxy.app.judging import make_judge
+from proxy.app.judging import make_gate, new_id, open_state
+from proxy.app.tasks import task_group
 from proxy.config import Settings
 from proxy.config.schema import Address
 from proxy.formats.cosign.trust_root import TrustRoot
@@ -25,7 +24,7 @@ from proxy.front.listener import CONNECTIONS_MAX, Listener
 from proxy.front.routes import Namespaces
 from proxy.front.server import Front
 from proxy.front.warm import Warm
-from proxy.gate import Gate, Memory
+from proxy.gate import Gate
 from proxy.gate.transfers import Transfers
 from proxy.ops.audit import Audit
 from proxy.ops.metrics import Metrics
@@ -33,12 +32,9 @@ from proxy.ops.observer import Observer
 from proxy.ops.status import Tally, render_status
 from proxy.stores.content import ContentStore
 from proxy.stores.content_upkeep import keep_in_bounds, keep_verified
-from proxy.stores.database import Database, StoreError, open_database
-from proxy.stores.grants import SqliteMemberships
-from proxy.stores.near import NearMemberships
+from proxy.stores.database import StoreError
 from proxy.stores.trust import TRUST_ROOTS, TrustStore
 from proxy.stores.trust_refresh import keep_fresh
-from proxy.stores.verdicts import SqliteVerdicts
 from proxy.upstream.observer import Observer as UpstreamObserver
 from proxy.upstream.retry import Backoff
 from proxy.upstream.table import Upstreams
@@ -46,14 +42,8 @@ from proxy.upstream.table import Upstreams
 # How long transfers under way may go on after SIGTERM: below the 30 s that Kubernetes waits before it kills.
 SHUTDOWN_SECONDS = 20.0
 LAG_INTERVAL_SECONDS = 0.5
-DATABASE = "sealgate.sqlite3"
 
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-
-def new_id() -> str:
-    """Return a new id for people to quote: eight hex digits, which no day's refusals exhaust."""
-    return secrets.token_hex(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +52,6 @@ class Addresses:
 
     registry: str
     admin: str
-
-
-class _Stop(Exception):  # noqa: N818 (no error: the way a TaskGroup is told that its work is over)
-    pass
-
-
-@asynccontextmanager
-async def _task_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """Run a TaskGroup whose tasks are cancelled when the body ends."""
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            yield tasks
-            raise _Stop
-    except BaseExceptionGroup as group:
-        _, failures = group.split(_Stop)
-        if failures is not None:
-            # One failure is raised as what it is, so that an address that is taken is an OSError to whoever asks.
-            raise failures.exceptions[0] if len(failures.exceptions) == 1 else failures from None
 
 
 @asynccontextmanager
@@ -91,15 +63,15 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
     """
     async with AsyncExitStack() as stack:
         observer, metrics, tally = _observers(settings, stack)
-        database = open_database(_state_dir(settings.server.state_dir) / DATABASE, observer.store_fault)
+        database = open_state(settings, observer.store_fault)
         stack.callback(database.close)
         seen = UpstreamObserver(observer.upstream_request, observer.rate_limit, observer.upstream_unreachable)
         upstreams = await stack.enter_async_context(
             Upstreams(settings.upstreams.values(), Backoff(time.monotonic), observer=seen)
         )
         content = _content(settings, observer, stack)
-        tasks = await stack.enter_async_context(_task_group())
-        gate, warm = _gate(settings, upstreams, database, observer, tasks), Warm(clock)
+        tasks = await stack.enter_async_context(task_group())
+        gate, warm = make_gate(settings, upstreams, database, observer, tasks), Warm(clock)
         _keep_trust_roots_fresh(settings, gate, warm, observer, tasks)
         front = Front(
             gate=gate,
@@ -145,21 +117,6 @@ def _observers(settings: Settings, stack: AsyncExitStack) -> tuple[Observer, Met
         insecure=settings.relaxations,
     )
     return Observer(metrics, audit, tally, clock), metrics, tally
-
-
-def _gate(
-    settings: Settings, upstreams: Upstreams, database: Database, observer: Observer, tasks: asyncio.TaskGroup
-) -> Gate:
-    return Gate(
-        rules=settings.rules,
-        registry=upstreams,
-        judge=make_judge(settings, upstreams),
-        memory=Memory(SqliteVerdicts(database), NearMemberships(SqliteMemberships(database)), settings.tag_lifetime),
-        clock=clock,
-        new_id=new_id,
-        observer=observer,
-        tasks=tasks,
-    )
 
 
 def _content(settings: Settings, observer: Observer, stack: AsyncExitStack) -> ContentStore | None:
@@ -212,11 +169,6 @@ def _keep_trust_roots_fresh(
             tasks.create_task(
                 keep_fresh(known.repository, store, fingerprint, changed=changed, observer=observer, clock=clock)
             )
-
-
-def _state_dir(path: Path) -> Path:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -1,14 +1,28 @@
 """An image is judged as a pull would judge it, by what serves and by the command line."""
 
+import asyncio
+import secrets
 import time
+from collections.abc import Callable
 
 from proxy.app.clock import clock
 from proxy.config import Settings
-from proxy.gate import Examination, Judge
+from proxy.gate import Examination, Gate, Judge, Memory, Observer
 from proxy.oci.reference import Reference
+from proxy.stores.database import Database, open_database
+from proxy.stores.grants import SqliteMemberships
+from proxy.stores.near import NearMemberships
+from proxy.stores.verdicts import SqliteVerdicts
 from proxy.upstream.retry import Backoff
 from proxy.upstream.table import Upstreams
 from proxy.verdict import Subject
+
+DATABASE = "sealgate.sqlite3"
+
+
+def new_id() -> str:
+    """Return a new id for people to quote: eight hex digits, which no day's refusals exhaust."""
+    return secrets.token_hex(4)
 
 
 async def verify(settings: Settings, reference: Reference) -> Examination:
@@ -29,3 +43,26 @@ def make_judge(settings: Settings, upstreams: Upstreams) -> Judge:
     seconds = limits.verification_time.total_seconds()
     most = limits.verifications_at_once
     return Judge(upstreams, clock, settings.lifetimes, seconds=seconds, at_once=most, canonical=upstreams.canonical)
+
+
+def open_state(settings: Settings, on_fault: Callable[[str], None]) -> Database:
+    """Open what is remembered across restarts; raises StoreError or OSError where that cannot be."""
+    folder = settings.server.state_dir
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return open_database(folder / DATABASE, on_fault)
+
+
+def make_gate(
+    settings: Settings, upstreams: Upstreams, database: Database, observer: Observer, tasks: asyncio.TaskGroup
+) -> Gate:
+    """Make the gate that these settings ask for, with what the database remembers."""
+    return Gate(
+        rules=settings.rules,
+        registry=upstreams,
+        judge=make_judge(settings, upstreams),
+        memory=Memory(SqliteVerdicts(database), NearMemberships(SqliteMemberships(database)), settings.tag_lifetime),
+        clock=clock,
+        new_id=new_id,
+        observer=observer,
+        tasks=tasks,
+    )

@@ -15,7 +15,7 @@ from support.stack import KEY, sign
 from support.tls import make_tls
 
 from proxy.app import Addresses, clock, running, serve, verify
-from proxy.app.composition import new_id
+from proxy.app.judging import new_id
 from proxy.config import load
 from proxy.demo.images import image, index
 from proxy.demo.registry import Registry
@@ -122,7 +122,7 @@ async def test_a_pull_completes_whatever_becomes_of_the_disk(config, monkeypatch
         database._thread.submit(lambda: database._connection.execute(broken).fetchall()).result()
         return database
 
-    monkeypatch.setattr("proxy.app.composition.open_database", open_broken)
+    monkeypatch.setattr("proxy.app.judging.open_database", open_broken)
     async with running(load(config)) as at:
         assert await status(f"{at.registry}/v2/team/multi/manifests/1") == 200
         for child in MULTI.children:
