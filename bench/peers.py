@@ -50,6 +50,14 @@ _TUNING = """
       proxy_buffers 16 256k; proxy_buffer_size 256k; proxy_busy_buffers_size 1m; proxy_max_temp_file_size 0;
 """
 
+# As it is installed, but for being told to keep: each first request is a miss that is written while it is sent.
+_CACHING = """
+      proxy_cache kept; proxy_cache_valid 200 1h;
+"""
+_CACHE = """
+  proxy_cache_path {folder}/cache keys_zone=kept:10m use_temp_path=off max_size=100g;
+"""
+
 
 class Files:
     """A place for images in a folder, laid out as the paths of the registry API; all manifests are of one type."""
@@ -90,6 +98,14 @@ def file_registry(tools: Toolbox, folder: Path, port: int) -> Iterator[Files]:
 def nginx_proxy(tools: Toolbox, folder: Path, port: int, to_port: int, *, tuned: bool) -> Iterator[str]:
     """Proxy everything to another port until the block ends; yields the URL."""
     http = _PROXY.format(port=port, to_port=to_port, tuning=_TUNING if tuned else "")
+    with _nginx(tools, folder, port, http):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def nginx_caching(tools: Toolbox, folder: Path, port: int, to_port: int) -> Iterator[str]:
+    """Proxy everything to another port, and keep it on disk below `folder`, until the block ends; yields the URL."""
+    http = _CACHE.format(folder=folder) + _PROXY.format(port=port, to_port=to_port, tuning=_CACHING)
     with _nginx(tools, folder, port, http):
         yield f"http://127.0.0.1:{port}"
 
