@@ -8,7 +8,7 @@ its own repository; bytes that have the digest are the same whoever fetched them
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from typing import BinaryIO, Protocol
 
@@ -104,6 +104,35 @@ class Transfers:
                 continue  # what another repository is told is no answer to this one
             return self._arriving(transfer, repository) if begins else None
         return None
+
+    async def keep(self, repository: Repository, digest: Digest, size: int, arrived: Callable[[int], None]) -> bool:
+        """Let a blob come into the store that nobody reads, to its end; say whether it lies there then.
+
+        `arrived` is told how many of its bytes are there, as they come. The caller has seen that this repository's
+        clients may have it. Raises oci.errors as the upstream's answer is.
+        """
+        while self._store is not None:
+            stored = self._store.find(digest, size)
+            if stored is not None:
+                stored.close()
+                return True
+            transfer = self._joined(repository, digest, size, 0)
+            if transfer is None:
+                return False
+            await self._follow(transfer, arrived)
+            if transfer.failure is None:
+                return self._store.has(digest, size)
+            if transfer.repository == repository:
+                raise transfer.failure
+        return False
+
+    async def _follow(self, transfer: Transfer, arrived: Callable[[int], None]) -> None:
+        with suppress(RegistryError, StoreError):  # the transfer has it as its failure, or keeps nothing
+            await asyncio.shield(transfer.begun)
+            while transfer.incoming is not None and transfer.incoming.received < transfer.size:
+                await transfer.incoming.wait_for(transfer.incoming.received)
+                arrived(transfer.incoming.received)
+        await transfer.ended.wait()
 
     def stored(self, digest: Digest, size: int) -> StoredBlob | None:
         """Return the blob if it lies in the store; the caller closes it."""

@@ -519,3 +519,46 @@ async def test_what_cannot_be_read_is_looked_at_again(tmp_path):
         while path.exists():  # noqa: ASYNC110 (as above)
             await asyncio.sleep(0.001)
         assert transfers.content.told.corrupt == [DIGEST]
+
+
+async def test_what_nobody_reads_is_kept_and_told_of(tmp_path):
+    upstream, arrived = Upstream(cuts={0: 250_000}), []
+    async with transferring(upstream, tmp_path) as transfers:
+        assert await transfers.keep(APP, DIGEST, len(BLOB), arrived.append)
+        assert stored(transfers) == BLOB
+        assert arrived[-1] == len(BLOB)
+        assert arrived == sorted(set(arrived))
+        assert await transfers.keep(APP, DIGEST, len(BLOB), arrived.append)
+    assert [header for _, header in upstream.asked] == [None, "bytes=250000-"]
+
+
+@pytest.mark.parametrize("upstream", [Upstream(errors={0: NotFoundError("gone")}), Upstream(content=BLOB[:-1] + b"!")])
+async def test_what_cannot_be_had_is_an_error(tmp_path, upstream):
+    async with transferring(upstream, tmp_path) as transfers:
+        with pytest.raises((NotFoundError, CorruptError)):
+            await transfers.keep(APP, DIGEST, len(BLOB), lambda _: None)
+        assert stored(transfers) is None
+
+
+async def test_what_one_repository_is_told_does_not_end_the_keeping_for_another(tmp_path):
+    upstream = Upstream(errors={0: NotFoundError("gone")})
+    async with transferring(upstream, tmp_path) as transfers:
+        both = (transfers.keep(repository, DIGEST, len(BLOB), lambda _: None) for repository in (OTHER, APP))
+        told, kept = await asyncio.gather(*both, return_exceptions=True)
+    assert isinstance(told, NotFoundError)
+    assert kept
+
+
+async def test_what_cannot_be_kept_is_said(tmp_path, monkeypatch):
+    def nothing(_):
+        pytest.fail("no byte of it can be kept")
+
+    async with transferring(Upstream(), tmp_path, bytes_max=1000) as transfers:
+        assert not await transfers.keep(APP, DIGEST, len(BLOB), nothing)
+        monkeypatch.setattr(module, "TRANSFERS_MAX", 0)
+        assert not await transfers.keep(APP, DIGEST, len(BLOB), nothing)
+        transfers._store = None
+        assert not await transfers.keep(APP, DIGEST, len(BLOB), nothing)
+    async with transferring(Upstream(), tmp_path / "failing") as transfers:
+        fail_after(transfers, 1, monkeypatch)
+        assert not await transfers.keep(APP, DIGEST, len(BLOB), lambda _: None)
