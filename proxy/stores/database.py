@@ -1,4 +1,4 @@
-"""The one SQLite file of a Sealgate process, and the one thread that touches it.
+"""The one SQLite file that all Sealgate processes of a machine share, and the one thread of each that touches it.
 
 What lies in it can be found out again from the registries, so a fault in it (disk full, a damaged page, a lock that is
 not released) never reaches a client: the asker is told that nothing is remembered, which makes nothing laxer, and the
@@ -9,10 +9,12 @@ the last entries, and neither damages it (sqlite.org/wal.html, sqlite.org/pragma
 """
 
 import asyncio
+import errno
 import os
 import sqlite3
+import stat
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,12 +22,10 @@ import structlog
 
 from proxy.oci.digest import Digest
 from proxy.oci.reference import Repository
+from proxy.stores.schema import APPLICATION_ID, SCHEMA_VERSION, create
 
 T = TypeVar("T")
 
-# "SGAT": tells our file from any other program's (sqlite.org/fileformat.html, Application ID).
-APPLICATION_ID = 0x53474154
-SCHEMA_VERSION = 1
 # How long another process (a backup) may hold the file, and how long an asker waits for any answer: together well
 # within the 20 s that a manifest request has.
 BUSY_MILLISECONDS = 2000
@@ -33,23 +33,9 @@ ANSWER_SECONDS_MAX = 5.0
 # Each is a request that waits; at 100 us a job this is 0.1 s of work. More means that the disk stands still.
 PENDING_MAX = 1000
 
-# A digest is its bytes: 32 are sha256, 64 sha512. A tag is '' where there is none, as no tag is empty. Manifest ids
-# grow, so the greatest is the one that was asked for last.
-_SCHEMA = (
-    "CREATE TABLE repository (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
-    """CREATE TABLE verdict (id INTEGER PRIMARY KEY, repository INTEGER NOT NULL, digest BLOB NOT NULL,
-       tag TEXT NOT NULL, fingerprint TEXT NOT NULL, expires REAL NOT NULL, remembered BLOB NOT NULL,
-       UNIQUE (repository, digest, tag, fingerprint))""",
-    "CREATE INDEX verdict_expires ON verdict (expires)",
-    """CREATE TABLE manifest (id INTEGER PRIMARY KEY, repository INTEGER NOT NULL, digest BLOB NOT NULL,
-       tag TEXT NOT NULL, UNIQUE (repository, digest))""",
-    # `size` and `media_type` have no type on purpose: see `grants`.
-    """CREATE TABLE membership (repository INTEGER NOT NULL, digest BLOB NOT NULL, manifest INTEGER NOT NULL,
-       size NOT NULL, media_type NOT NULL, PRIMARY KEY (repository, digest, manifest)) WITHOUT ROWID""",
-    "CREATE INDEX membership_manifest ON membership (manifest)",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
+# SQLite starts the write-ahead log anew when no reader needs it, which of many busy processes may be never (measured:
+# 60 MB in 8 s of four that do nothing else). Beyond this the next that writes waits for the readers.
+WAL_BYTES_MAX = 16 * 1024 * 1024
 
 
 class StoreError(Exception):
@@ -60,11 +46,15 @@ class Database:
     """An open store. Its methods are for the event loop; the work runs on the store's own thread, in order."""
 
     def __init__(
-        self, connection: sqlite3.Connection, thread: ThreadPoolExecutor, on_fault: Callable[[str], None]
+        self, connection: sqlite3.Connection, path: Path, thread: ThreadPoolExecutor, on_fault: Callable[[str], None]
     ) -> None:
         self._connection = connection
+        self._log = path.with_name(f"{path.name}-wal")
+        self._log_limit = WAL_BYTES_MAX
         self._thread = thread
         self._pending = 0
+        # Done when the thread has caught up, after it had not answered in time.
+        self._stall: Future[None] | None = None
         self.on_fault = on_fault
 
     async def read(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
@@ -73,9 +63,25 @@ class Database:
 
     async def write(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         """Do the same as `read`, all of the work or nothing of it."""
-        return await self._run(lambda connection: _in_transaction(connection, work), otherwise)
+        return await self._run(lambda connection: self._write(connection, work), otherwise)
+
+    def _write(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+        answer = _in_transaction(connection, work)
+        if self._log_size() > self._log_limit:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            # Whoever reads for long (a backup) is waited for seldom.
+            self._log_limit = max(WAL_BYTES_MAX, 2 * self._log_size())
+        return answer
+
+    def _log_size(self) -> int:
+        try:
+            return self._log.stat().st_size
+        except OSError:
+            return 0
 
     async def _run(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        if self._stall is not None and not self._stall.done():
+            return otherwise  # one request asks several times, and waits in vain but once
         if self._pending >= PENDING_MAX:
             self.on_fault(f"{PENDING_MAX} requests wait for the store already")
             return otherwise
@@ -84,6 +90,7 @@ class Database:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
                 return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._connection)
         except TimeoutError:
+            self._stall = self._thread.submit(lambda: None)
             self.on_fault(f"no answer from the store within {ANSWER_SECONDS_MAX:g} s")
         except sqlite3.Error as err:
             self.on_fault(f"{type(err).__name__}: {err}")
@@ -98,8 +105,9 @@ class Database:
 
 
 def open_database(path: Path, on_fault: Callable[[str], None] | None = None) -> Database:
-    """Open the store, or make it, readable by its owner only.
+    """Open the store, or make it, readable by its owner only; also while other processes do the same.
 
+    What an older Sealgate left is emptied: all of it can be found out again.
     `on_fault` is told in one line of each fault that happens later; without it they are logged. It is called on the
     event loop. Raises StoreError where the file is damaged, another program's or a newer Sealgate's.
     """
@@ -109,7 +117,7 @@ def open_database(path: Path, on_fault: Callable[[str], None] | None = None) -> 
     except BaseException:
         thread.shutdown()
         raise
-    return Database(connection, thread, on_fault or _log_fault)
+    return Database(connection, path, thread, on_fault or _log_fault)
 
 
 def repository_id(connection: sqlite3.Connection, repository: Repository) -> int:
@@ -124,7 +132,9 @@ def drop_unused_repository(connection: sqlite3.Connection, number: int) -> None:
     """Forget a repository's name when nothing more is remembered of it."""
     connection.execute(
         """DELETE FROM repository WHERE id = :id AND NOT EXISTS (SELECT 1 FROM manifest WHERE repository = :id)
-           AND NOT EXISTS (SELECT 1 FROM verdict WHERE repository = :id)""",
+           AND NOT EXISTS (SELECT 1 FROM verdict WHERE repository = :id)
+           AND NOT EXISTS (SELECT 1 FROM body WHERE repository = :id)
+           AND NOT EXISTS (SELECT 1 FROM tag WHERE repository = :id)""",
         {"id": number},
     )
 
@@ -141,7 +151,7 @@ def digest_of_bytes(content: bytes) -> Digest:
 
 def _connect(path: Path) -> sqlite3.Connection:
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        _make_file(path)
     except OSError as err:
         raise StoreError(f"cannot open the store {path}: {err.strerror}: give a file that this user may write") from err
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MILLISECONDS / 1000)
@@ -154,6 +164,20 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _make_file(path: Path) -> None:
+    """Make the file if there is none. One that is there is not opened: closing it would release SQLite's locks on it.
+
+    sqlite.org/howtocorrupt.html, 2.2.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if stat.S_ISDIR(path.stat().st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from None
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
 
 
 def _unusable(path: Path, err: sqlite3.DatabaseError) -> str:
@@ -182,16 +206,16 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application == version == 0 and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        for statement in _SCHEMA:
-            connection.execute(statement)
-    elif application != APPLICATION_ID:
+    empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application != APPLICATION_ID and not (application == version == 0 and empty):
         raise StoreError(f"{path} is another program's SQLite file: give the store a path of its own")
-    elif version != SCHEMA_VERSION:
+    if version > SCHEMA_VERSION:
         raise StoreError(
             f"the store {path} has schema version {version}, this Sealgate reads {SCHEMA_VERSION}: start the version"
             " that wrote it, or move the file away; nothing is lost but remembered verdicts"
         )
+    if version < SCHEMA_VERSION:
+        create(connection)
 
 
 def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -12,18 +12,15 @@ from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
-from cachetools import LRUCache
-
 from proxy.oci.digest import Digest
 from proxy.oci.reference import Repository
 from proxy.stores.database import Database, digest_bytes, digest_of_bytes, drop_unused_repository, repository_id
+from proxy.stores.schema import amount
 
 # Members over all manifests, the oldest manifests forgotten first. About 1 KiB each in the process.
 IN_MEMORY_MAX = 100_000
 # About 130 bytes each on disk: 130 MiB.
 ON_DISK_MAX = 1_000_000
-# Answers kept near: a pull asks once for each blob, and nodes that roll out together ask for the same ones.
-ANSWERS_MAX = 20_000
 # The newest manifests of a repository that are not written again when they are added again: an index and some children.
 NEWEST_MAX = 8
 # A base layer belongs to every tag built on it; the newest are those that are being pulled.
@@ -49,8 +46,7 @@ _MEDIA_TYPES = (
     "application/vnd.oci.empty.v1+json",
     UNKNOWN_CONTENT,
 )
-_OLDEST = """SELECT manifest.id, repository.id, name FROM manifest JOIN repository ON repository.id = repository
-             ORDER BY manifest.id LIMIT 1"""
+_OLDEST = "SELECT id, repository FROM manifest ORDER BY id LIMIT 1"
 _MEDIA_TYPE_NUMBERS = {name: number for number, name in enumerate(_MEDIA_TYPES)}
 
 
@@ -128,48 +124,20 @@ class MemoryMemberships:
 
 
 class SqliteMemberships:
-    """Memberships that survive a restart.
-
-    Answers are kept in the process until a manifest that they concern is added, and a manifest that is among the newest
-    of its repository already is not written again: every pull adds. So the file must belong to this process alone.
-    """
+    """Memberships that survive a restart, and that all processes share: nothing is kept here, the file is asked."""
 
     def __init__(self, database: Database, limit: int = ON_DISK_MAX) -> None:
         self._database = database
         self._limit = limit
-        self._rows: int | None = None  # touched on the database's thread only
-        self._newest: LRUCache[str, tuple[tuple[Digest, str | None], ...]] = LRUCache(ANSWERS_MAX)
-        self._answers: LRUCache[tuple[Repository, Digest], Sequence[Parent]] = LRUCache(ANSWERS_MAX)
-        self._added = 0
 
     async def add(self, repository: Repository, parent: Digest, tag: str | None, members: Sequence[Member]) -> None:
         """See `Memberships.add`."""
-        name = str(repository)
-        if not members or (parent, tag) in self._newest.get(name, ()):
-            return
-        dropped = await self._database.write(lambda it: self._replace(it, repository, parent, tag, members), None)
-        self._added += 1
-        for member in members:
-            self._answers.pop((repository, member.digest), None)
-        if dropped is None:
-            return  # not written: the next pull tries again
-        others = [it for it in self._newest.get(name, ()) if it[0] != parent]
-        self._newest[name] = ((parent, tag), *others[: NEWEST_MAX - 1])
-        for repository_dropped in dropped:
-            self._newest.pop(repository_dropped, None)
+        # Every pull adds; what is among the newest already is not written again. Reading waits for no other process.
+        if members and not await self._database.read(lambda it: _is_newest(it, repository, parent, tag), None):
+            await self._database.write(lambda it: self._replace(it, repository, parent, tag, members), None)
 
     async def parents(self, repository: Repository, member: Digest) -> Sequence[Parent]:
         """See `Memberships.parents`."""
-        answer = self._answers.get((repository, member))
-        if answer is None:
-            added = self._added
-            answer = await self._find(repository, member)
-            # Nothing found, or something added while we looked: the answer may be another one already.
-            if answer and added == self._added:
-                self._answers[repository, member] = answer
-        return answer
-
-    async def _find(self, repository: Repository, member: Digest) -> Sequence[Parent]:
         nothing: list[tuple[Any, ...]] = []
         found = []
         for manifest, *columns in await self._database.read(lambda it: _select(it, repository, member), nothing):
@@ -179,7 +147,7 @@ class SqliteMemberships:
                 self._database.on_fault(
                     f"what is remembered of a manifest in {repository} is unreadable and is dropped"
                 )
-                await self._database.write(partial(_delete, manifest=manifest), 0)
+                await self._database.write(partial(_delete, manifest=manifest), None)
         return tuple(found)
 
     def _replace(
@@ -189,24 +157,19 @@ class SqliteMemberships:
         parent: Digest,
         tag: str | None,
         members: Sequence[Member],
-    ) -> list[str]:
-        """Write, forget what is too much, and return the repositories of which something was forgotten."""
-        rows, self._rows = self._rows, None  # unknown again if anything below fails
-        rows = _count(connection) if rows is None else rows
+    ) -> None:
+        """Write, and forget what is too much."""
         number = repository_id(connection, repository)
         old = connection.execute(
             "SELECT id FROM manifest WHERE repository = ? AND digest = ?", (number, digest_bytes(parent))
         ).fetchone()
-        rows -= _delete(connection, *old) if old else 0
-        rows += _insert(connection, number, parent, tag, tuple(_once(members).values()))
-        dropped = []
-        while rows > self._limit and (oldest := connection.execute(_OLDEST).fetchone()):
-            manifest, number, name = oldest
-            rows -= _delete(connection, manifest)
+        if old:
+            _delete(connection, *old)
+        _insert(connection, number, parent, tag, tuple(_once(members).values()))
+        while amount(connection, "memberships") > self._limit and (oldest := connection.execute(_OLDEST).fetchone()):
+            manifest, number = oldest
+            _delete(connection, manifest)
             drop_unused_repository(connection, number)
-            dropped.append(name)
-        self._rows = rows
-        return dropped
 
 
 def _once(members: Sequence[Member]) -> dict[Digest, Member]:
@@ -216,7 +179,7 @@ def _once(members: Sequence[Member]) -> dict[Digest, Member]:
 
 def _insert(
     connection: sqlite3.Connection, repository: int, parent: Digest, tag: str | None, members: Sequence[Member]
-) -> int:
+) -> None:
     manifest = connection.execute(
         "INSERT INTO manifest (repository, digest, tag) VALUES (?, ?, ?)", (repository, digest_bytes(parent), tag or "")
     ).lastrowid
@@ -231,12 +194,20 @@ def _insert(
         for member in members
     ]
     connection.executemany("INSERT INTO membership VALUES (?, ?, ?, ?, ?)", rows)
-    return len(rows)
 
 
-def _delete(connection: sqlite3.Connection, manifest: int) -> int:
+def _delete(connection: sqlite3.Connection, manifest: int) -> None:
     connection.execute("DELETE FROM manifest WHERE id = ?", (manifest,))
-    return connection.execute("DELETE FROM membership WHERE manifest = ?", (manifest,)).rowcount
+    connection.execute("DELETE FROM membership WHERE manifest = ?", (manifest,))
+
+
+def _is_newest(connection: sqlite3.Connection, repository: Repository, parent: Digest, tag: str | None) -> bool:
+    newest = connection.execute(
+        """SELECT digest, tag FROM manifest WHERE repository = (SELECT id FROM repository WHERE name = ?)
+           ORDER BY id DESC LIMIT ?""",
+        (str(repository), NEWEST_MAX),
+    )
+    return (digest_bytes(parent), tag or "") in newest
 
 
 def _select(connection: sqlite3.Connection, repository: Repository, member: Digest) -> list[tuple[Any, ...]]:
@@ -252,8 +223,3 @@ def _select(connection: sqlite3.Connection, repository: Repository, member: Dige
 def _read(member: Digest, parent: bytes, tag: str, size: int | str, media_type: int | str) -> Parent:
     name = media_type if isinstance(media_type, str) else _MEDIA_TYPES[media_type]
     return Parent(digest_of_bytes(parent), Member(member, int(size), name), tag or None)
-
-
-def _count(connection: sqlite3.Connection) -> int:
-    row: tuple[int] = connection.execute("SELECT count(*) FROM membership").fetchone()
-    return row[0]

@@ -1,10 +1,11 @@
-"""Memberships in the process, in front of those that survive a restart.
+"""Memberships in the process, beside those that survive a restart and that other processes add to.
 
 What was added lately is known whatever becomes of the disk: full, read-only or gone, it costs what was remembered
 before and no pull that is under way.
 """
 
 from collections.abc import Sequence
+from itertools import chain, islice, zip_longest
 
 from proxy.oci.digest import Digest
 from proxy.oci.reference import Repository
@@ -15,7 +16,7 @@ NEAR_MAX = 20_000
 
 
 class NearMemberships:
-    """What was added lately, and behind it what another store still knows."""
+    """What was added lately, and what another store knows besides. A manifest may be named twice, by two tags."""
 
     def __init__(self, far: Memberships, limit: int = NEAR_MAX) -> None:
         self._near = MemoryMemberships(limit)
@@ -28,7 +29,9 @@ class NearMemberships:
 
     async def parents(self, repository: Repository, member: Digest) -> Sequence[Parent]:
         """See `Memberships.parents`."""
-        near = await self._near.parents(repository, member)
-        known = {parent.digest for parent in near}
         far = await self._far.parents(repository, member)
-        return (*near, *(parent for parent in far if parent.digest not in known))[:PARENTS_MAX]
+        shared = {(parent.digest, parent.tag) for parent in far}
+        near = [it for it in await self._near.parents(repository, member) if (it.digest, it.tag) not in shared]
+        # What only this process knows, and what all know, in turn: neither hides the other from who asks the first few.
+        in_turn = chain.from_iterable(zip_longest(near, far))
+        return tuple(islice((parent for parent in in_turn if parent is not None), PARENTS_MAX))

@@ -15,6 +15,7 @@ from proxy.oci.digest import Digest
 from proxy.oci.reference import Repository
 from proxy.stores import verdict_json
 from proxy.stores.database import Database, digest_bytes, drop_unused_repository, repository_id
+from proxy.stores.schema import amount
 from proxy.verdict import Accepted, InsecureUnverified, Refused, Subject
 
 # About 2 KiB each: 40 MiB in the process, 250 MiB on disk.
@@ -93,7 +94,6 @@ class SqliteVerdicts:
     def __init__(self, database: Database, limit: int = ON_DISK_MAX) -> None:
         self._database = database
         self._limit = limit
-        self._rows: int | None = None  # touched on the database's thread only
         self._now = float("-inf")  # as last told; `put` prunes by it
 
     async def get(self, key: VerdictKey, now: datetime) -> Remembered | None:
@@ -122,27 +122,21 @@ class SqliteVerdicts:
 
     def _insert(self, connection: sqlite3.Connection, key: VerdictKey, expires: float, document: bytes) -> None:
         connection.execute(
-            """INSERT INTO verdict (repository, digest, tag, fingerprint, expires, remembered) VALUES (?, ?, ?, ?, ?, ?)
-               ON CONFLICT DO UPDATE SET expires = excluded.expires, remembered = excluded.remembered""",
+            """INSERT INTO verdict (repository, digest, tag, fingerprint, kept_until, remembered)
+               VALUES (?, ?, ?, ?, ?, ?)
+               ON CONFLICT DO UPDATE SET kept_until = excluded.kept_until, remembered = excluded.remembered""",
             (repository_id(connection, key.repository), *_columns(key), expires, document),
         )
         self._prune(connection)
 
     def _prune(self, connection: sqlite3.Connection) -> None:
-        rows, self._rows = self._rows, None  # unknown again if anything below fails
-        # An update adds no row, so this counts one too many at times; counting anew at the limit puts it right.
-        if rows is None or rows >= self._limit:
-            rows = _count(connection)
-        else:
-            rows += 1
+        full = amount(connection, "verdicts") > self._limit
         found = connection.execute(
-            "SELECT id FROM verdict WHERE expires <= ? ORDER BY expires LIMIT ?",
-            (float("inf") if rows > self._limit else self._now, PRUNED_AT_ONCE),
+            "SELECT id FROM verdict WHERE kept_until <= ? ORDER BY kept_until LIMIT ?",
+            (float("inf") if full else self._now, PRUNED_AT_ONCE),
         )
-        numbers = [number for (number,) in found]
-        for number in numbers:
+        for (number,) in found.fetchall():
             _delete(connection, number)
-        self._rows = rows - len(numbers)
 
 
 def _check(key: VerdictKey, remembered: Remembered) -> None:
@@ -168,8 +162,3 @@ def _delete(connection: sqlite3.Connection, number: int) -> None:
     if row:
         connection.execute("DELETE FROM verdict WHERE id = ?", (number,))
         drop_unused_repository(connection, row[0])
-
-
-def _count(connection: sqlite3.Connection) -> int:
-    row: tuple[int] = connection.execute("SELECT count(*) FROM verdict").fetchone()
-    return row[0]

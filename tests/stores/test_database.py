@@ -16,6 +16,7 @@ from proxy.oci.errors import MalformedError
 from proxy.stores import database as module
 from proxy.stores.database import StoreError, digest_bytes, digest_of_bytes, open_database
 from proxy.stores.grants import Member, SqliteMemberships
+from proxy.stores.schema import APPLICATION_ID, SCHEMA_VERSION, amount
 from proxy.stores.verdicts import SqliteVerdicts
 
 
@@ -28,7 +29,7 @@ async def test_is_durable_private_and_off_the_event_loop(tmp_path):
         assert await one(opened, "PRAGMA journal_mode") == "wal"
         assert await one(opened, "PRAGMA synchronous") == 1
         assert await one(opened, "PRAGMA busy_timeout") == module.BUSY_MILLISECONDS
-        assert await one(opened, "PRAGMA user_version") == module.SCHEMA_VERSION
+        assert await one(opened, "PRAGMA user_version") == SCHEMA_VERSION
         names = {await opened.read(lambda _: threading.current_thread().name, "") for _ in range(3)}
         assert names == {"store_0"}
     assert stat.S_IMODE((tmp_path / "store").stat().st_mode) == 0o600
@@ -38,6 +39,16 @@ def make_newer(path):
     open_database(path).close()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+def make_older(path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE verdict (id INTEGER PRIMARY KEY, expires REAL NOT NULL)")
+        connection.execute("CREATE TABLE long_gone (x)")
+        connection.execute("INSERT INTO verdict VALUES (1, 2)")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 1")
     connection.close()
 
 
@@ -62,7 +73,7 @@ def make_damaged(path):
 
 
 UNUSABLE = {
-    "newer": (make_newer, "has schema version 99, this Sealgate reads 1: start the version that wrote it"),
+    "newer": (make_newer, "has schema version 99, this Sealgate reads 2: start the version that wrote it"),
     "another program's": (make_foreign, "is another program's SQLite file"),
     "no database": (lambda path: path.write_bytes(b"hello" * 1000), "is damaged .* move it away .* start again"),
     "damaged": (make_damaged, "is damaged .* move it away .* start again"),
@@ -79,6 +90,38 @@ def test_an_unusable_file_is_refused_by_name(tmp_path, name):
         open_database(tmp_path / "store")
     assert str(tmp_path / "store") in str(caught.value)
     assert not any(it.name.startswith("store") for it in threading.enumerate())
+
+
+async def test_what_an_older_version_left_is_emptied(tmp_path):
+    make_older(tmp_path / "store")
+    for _ in range(2):
+        with database(tmp_path / "store") as opened:
+            assert await one(opened, "PRAGMA user_version") == SCHEMA_VERSION
+            assert await one(opened, "SELECT count(*) FROM sqlite_master WHERE name = 'long_gone'") == 0
+            store = SqliteVerdicts(opened)
+            await store.put(key(), remembered(key()))
+            assert await store.get(key(), NOW) == remembered(key())
+            assert await opened.read(lambda it: amount(it, "verdicts"), None) == 1
+            assert opened.faults == []
+
+
+def test_another_programs_file_is_left_as_it_is(tmp_path):
+    make_foreign(tmp_path / "store")
+    before = (tmp_path / "store").read_bytes()
+    with pytest.raises(StoreError):
+        open_database(tmp_path / "store")
+    assert (tmp_path / "store").read_bytes() == before
+
+
+def test_opening_a_file_takes_no_lock_from_who_has_it_open(tmp_path):
+    open_database(tmp_path / "store").close()
+    holder = sqlite3.connect(tmp_path / "store", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    module._make_file(tmp_path / "store")
+    script = f"import sqlite3; sqlite3.connect({str(tmp_path / 'store')!r}, timeout=0).execute('BEGIN IMMEDIATE')"
+    other = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)  # noqa: S603 (our own)
+    holder.close()
+    assert b"database is locked" in other.stderr
 
 
 def test_a_file_system_without_wal_is_refused(tmp_path):
@@ -128,6 +171,38 @@ async def test_nobody_waits_for_a_disk_that_stands_still(tmp_path, monkeypatch):
             sorted(opened.faults)
             == ["2 requests wait for the store already"] + ["no answer from the store within 0.01 s"] * 2
         )
+
+
+async def test_a_disk_that_stands_still_is_waited_for_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ANSWER_SECONDS_MAX", 0.01)
+    go_on = threading.Event()
+    with database(tmp_path / "store") as opened:
+        assert await opened.read(lambda _: go_on.wait(), "otherwise") == "otherwise"
+        for _ in range(1000):
+            assert await opened.read(lambda _: 1, "at once") == "at once"
+        assert opened.faults == ["no answer from the store within 0.01 s"]
+        go_on.set()
+        opened._stall.result()
+        assert await opened.read(lambda _: 1, "at once") == 1
+
+
+async def test_the_log_of_writes_is_cut_off_when_nobody_reads_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "WAL_BYTES_MAX", 100_000)
+    monkeypatch.setattr(module, "BUSY_MILLISECONDS", 1)
+    log = tmp_path / "store-wal"
+    with database(tmp_path / "store") as opened:
+        store = SqliteVerdicts(opened)
+        reader = sqlite3.connect(tmp_path / "store", isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM verdict").fetchone()
+        for number in range(60):
+            await store.put(key(number), remembered(key(number)))
+        assert log.stat().st_size > 200_000
+        reader.close()
+        for number in range(120):
+            await store.put(key(number), remembered(key(number)))
+        assert log.stat().st_size < 200_000
+        assert opened.faults == []
 
 
 async def test_the_event_loop_goes_on(tmp_path):

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from support.stores import APP, OTHER, count, database, digest
+from support.stores import APP, OTHER, count, database, digest, workers
 
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import DOCKER_LIST, OCI_MANIFEST
@@ -28,18 +28,19 @@ def only(number):
     return Member(digest(f"only {number}"), number, UNKNOWN_CONTENT)
 
 
-@pytest.fixture(params=["memory", "sqlite", "near"])
+def near(opened, *limit):
+    return NearMemberships(SqliteMemberships(opened, *limit), *limit)
+
+
+@pytest.fixture(params=["memory", "sqlite", "near", "two workers"])
 def make(request, tmp_path):
     """Return the implementation under test, made with its limit."""
     if request.param == "memory":
         yield MemoryMemberships
         return
-    with database(tmp_path / "store") as opened:
-        if request.param == "sqlite":
-            yield lambda *limit: SqliteMemberships(opened, *limit)
-        else:
-            yield lambda *limit: NearMemberships(SqliteMemberships(opened, *limit), *limit)
-        assert opened.faults == []
+    kind = near if request.param == "near" else SqliteMemberships
+    with workers(tmp_path / "store", kind, 2 if request.param == "two workers" else 1) as made:
+        yield made
 
 
 async def test_names_the_manifest_that_a_blob_belongs_to(make):
@@ -235,6 +236,44 @@ async def test_what_was_forgotten_near_is_known_far():
         await store.add(APP, digest(number), None, [LAYER])
     assert [it.digest for it in await store.parents(APP, LAYER.digest)] == [digest(2), digest(1), digest(0)]
     assert len(await NearMemberships(far).parents(APP, LAYER.digest)) == 3
+
+
+async def test_what_another_worker_adds_is_known_at_once(tmp_path):
+    with database(tmp_path / "store") as first, database(tmp_path / "store") as second:
+        one, other = near(first), near(second)
+        await one.add(APP, digest(1), "v1", [LAYER])
+        assert [it.digest for it in await one.parents(APP, LAYER.digest)] == [digest(1)]
+        await other.add(APP, digest(2), "v2", [LAYER])
+        assert [it.digest for it in await one.parents(APP, LAYER.digest)] == [digest(2), digest(1)]
+        await other.add(APP, digest(1), "v3", [LAYER])
+        found = await one.parents(APP, LAYER.digest)
+        assert {(it.digest, it.tag) for it in found[:2]} == {(digest(1), "v1"), (digest(1), "v3")}
+
+
+async def test_what_another_worker_forgot_is_written_again(tmp_path):
+    with database(tmp_path / "store") as first, database(tmp_path / "store") as second:
+        one, other = SqliteMemberships(first, 10), SqliteMemberships(second, 10)
+        await one.add(APP, digest(1), "v1", [LAYER])
+        for number in range(2, 20):
+            await other.add(OTHER, digest(number), None, [only(number)])
+        assert await one.parents(APP, LAYER.digest) == ()
+        await one.add(APP, digest(1), "v1", [LAYER])
+        assert await other.parents(APP, LAYER.digest) == (Parent(digest(1), LAYER, "v1"),)
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["well", "read-only"])
+async def test_neither_what_is_near_nor_what_is_far_hides_the_other(tmp_path, broken):
+    with database(tmp_path / "store") as first, database(tmp_path / "store") as second:
+        one, other = near(first), near(second)
+        for number in range(PARENTS_MAX):
+            await other.add(APP, digest(number), None, [LAYER])
+        if broken:
+            await first.read(lambda it: it.execute("PRAGMA query_only = 1"), None)
+        for number in range(PARENTS_MAX):
+            await one.add(APP, digest(f"near {number}"), None, [LAYER])
+        await other.add(APP, digest("newest"), None, [LAYER])
+        firsts = [it.digest for it in (await one.parents(APP, LAYER.digest))[:4]]
+        assert {digest("newest"), digest(f"near {PARENTS_MAX - 1}")} <= set(firsts)
 
 
 BROKEN = ["PRAGMA query_only = 1", "PRAGMA max_page_count = 1", "DROP TABLE membership"]

@@ -20,6 +20,7 @@ from support.stores import (
     refused,
     remembered,
     unverified,
+    workers,
 )
 
 from proxy.oci.digest import Digest
@@ -46,15 +47,14 @@ VERDICTS = {
 }
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "two workers"])
 def make(request, tmp_path):
     """Return the implementation under test, made with its limit."""
     if request.param == "memory":
         yield MemoryVerdicts
         return
-    with database(tmp_path / "store") as opened:
-        yield lambda *limit: SqliteVerdicts(opened, *limit)
-        assert opened.faults == []
+    with workers(tmp_path / "store", SqliteVerdicts, 1 if request.param == "sqlite" else 2) as made:
+        yield made
 
 
 @pytest.mark.parametrize("name", VERDICTS)
@@ -151,6 +151,15 @@ async def test_an_update_is_no_new_row(tmp_path):
         for number in [0, 1, 2, 2, 2, 2, 2]:
             await store.put(key(number), remembered(key(number)))
         assert await count(opened, "verdict") == 3
+
+
+async def test_the_limit_is_one_for_all_workers(tmp_path):
+    with workers(tmp_path / "store", SqliteVerdicts, 4) as made:
+        store = made(20)
+        for number in range(100):
+            await store.put(key(number), remembered(key(number)))
+    with database(tmp_path / "store") as opened:
+        assert await count(opened, "verdict") <= 20
 
 
 async def test_a_huge_verdict_is_not_kept_on_disk(tmp_path):

@@ -1,7 +1,8 @@
 """The stores under test, and small values to put into them."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 
 from proxy.oci.digest import Digest
 from proxy.oci.reference import Repository
@@ -73,6 +74,25 @@ def database(path):
         yield opened
     finally:
         opened.close()
+
+
+class InTurn:
+    """Several stores as one: each call goes to the next of them, as requests do to the workers of one machine."""
+
+    def __init__(self, *stores):
+        self._stores = cycle(stores)
+
+    def __getattr__(self, name):
+        return getattr(next(self._stores), name)
+
+
+@contextmanager
+def workers(path, make, number=2):
+    """Open one file as several processes do, each by itself; `make` makes a store of each and its limits."""
+    with ExitStack() as stack:
+        opened = [stack.enter_context(database(path)) for _ in range(number)]
+        yield lambda *limit: InTurn(*(make(it, *limit) for it in opened))
+        assert [it.faults for it in opened] == [[]] * number
 
 
 def count(opened, table):
