@@ -1,0 +1,128 @@
+"""What tags meant last, and when their upstream said so: after a restart, and for all processes of a machine."""
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from cachetools import LRUCache
+
+from proxy.oci.digest import Digest
+from proxy.oci.errors import MalformedError
+from proxy.oci.reference import Repository
+from proxy.stores.database import (
+    Database,
+    digest_bytes,
+    digest_of_bytes,
+    drop_unused_repository,
+    repository_id,
+)
+from proxy.stores.schema import amount
+
+# About 150 bytes each on disk; more than one machine's neighbours run.
+TAGS_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """The digest that a tag meant, and when its upstream said so."""
+
+    digest: Digest
+    confirmed: datetime
+
+
+class Tags(Protocol):
+    """Where it is remembered what tags meant. Bounded; may forget at any time, the oldest first; never raises."""
+
+    async def get(self, repository: Repository, tag: str) -> Tagged | None:
+        """Return what the tag meant last, however long ago that was."""
+        ...
+
+    async def put(self, repository: Repository, tag: str, tagged: Tagged) -> None:
+        """Remember what the tag means, in place of what it meant before."""
+        ...
+
+    async def drop(self, repository: Repository, tag: str) -> None:
+        """Forget the tag: its upstream says that there is none."""
+        ...
+
+
+class MemoryTags:
+    """Tags in the process."""
+
+    def __init__(self, limit: int = TAGS_MAX) -> None:
+        self._entries: LRUCache[tuple[Repository, str], Tagged] = LRUCache(limit)
+
+    async def get(self, repository: Repository, tag: str) -> Tagged | None:
+        """See `Tags.get`."""
+        return self._entries.get((repository, tag))
+
+    async def put(self, repository: Repository, tag: str, tagged: Tagged) -> None:
+        """See `Tags.put`."""
+        self._entries[repository, tag] = tagged
+
+    async def drop(self, repository: Repository, tag: str) -> None:
+        """See `Tags.drop`."""
+        self._entries.pop((repository, tag), None)
+
+
+class SqliteTags:
+    """Tags that survive a restart, and that all processes share."""
+
+    def __init__(self, database: Database, limit: int = TAGS_MAX) -> None:
+        self._database = database
+        self._limit = limit
+
+    async def get(self, repository: Repository, tag: str) -> Tagged | None:
+        """See `Tags.get`. What cannot be read is dropped, and is a fault."""
+        row = await self._database.read(lambda it: _select(it, repository, tag), None)
+        if row is None:
+            return None
+        try:
+            return Tagged(digest_of_bytes(row[0]), datetime.fromtimestamp(row[1], UTC))
+        except (MalformedError, ValueError, OverflowError, OSError, TypeError, AttributeError):
+            self._database.on_fault(f"what is remembered of a tag in {repository} is unreadable and is dropped")
+            await self.drop(repository, tag)
+            return None
+
+    async def put(self, repository: Repository, tag: str, tagged: Tagged) -> None:
+        """See `Tags.put`."""
+        await self._database.write(lambda it: self._insert(it, repository, tag, tagged), None)
+
+    async def drop(self, repository: Repository, tag: str) -> None:
+        """See `Tags.drop`."""
+        await self._database.write(lambda it: _drop(it, repository, tag), None)
+
+    def _insert(self, connection: sqlite3.Connection, repository: Repository, tag: str, tagged: Tagged) -> None:
+        connection.execute(
+            """INSERT INTO tag (repository, name, digest, confirmed) VALUES (?, ?, ?, ?)
+               ON CONFLICT DO UPDATE SET digest = excluded.digest, confirmed = excluded.confirmed""",
+            (repository_id(connection, repository), tag, digest_bytes(tagged.digest), tagged.confirmed.timestamp()),
+        )
+        if amount(connection, "tags") > self._limit:
+            number, owner = connection.execute("SELECT id, repository FROM tag ORDER BY confirmed LIMIT 1").fetchone()
+            _delete(connection, number, owner)
+
+
+def _select(connection: sqlite3.Connection, repository: Repository, tag: str) -> tuple[bytes, float] | None:
+    row: tuple[bytes, float] | None = connection.execute(
+        """SELECT digest, confirmed FROM tag JOIN repository ON repository.id = repository
+           WHERE repository.name = ? AND tag.name = ?""",
+        (str(repository), tag),
+    ).fetchone()
+    return row
+
+
+def _drop(connection: sqlite3.Connection, repository: Repository, tag: str) -> None:
+    row = connection.execute(
+        """SELECT tag.id, repository.id FROM tag JOIN repository ON repository.id = repository
+           WHERE repository.name = ? AND tag.name = ?""",
+        (str(repository), tag),
+    ).fetchone()
+    if row:
+        _delete(connection, *row)
+
+
+def _delete(connection: sqlite3.Connection, number: int, repository: int) -> None:
+    connection.execute("DELETE FROM tag WHERE id = ?", (number,))
+    drop_unused_repository(connection, repository)
