@@ -11,7 +11,9 @@ from proxy.gate import Examination, Gate, Judge, Memory, Observer
 from proxy.oci.reference import Reference
 from proxy.stores.database import Database, open_database
 from proxy.stores.grants import SqliteMemberships
+from proxy.stores.manifests import SqliteManifests
 from proxy.stores.near import NearMemberships
+from proxy.stores.tags import SqliteTags
 from proxy.stores.verdicts import SqliteVerdicts
 from proxy.upstream.retry import Backoff
 from proxy.upstream.table import Upstreams
@@ -60,7 +62,13 @@ def make_gate(
         rules=settings.rules,
         registry=upstreams,
         judge=make_judge(settings, upstreams),
-        memory=Memory(SqliteVerdicts(database), NearMemberships(SqliteMemberships(database)), settings.tag_lifetime),
+        memory=Memory(
+            SqliteVerdicts(database),
+            NearMemberships(SqliteMemberships(database)),
+            settings.tag_lifetime,
+            SqliteManifests(database),
+            SqliteTags(database),
+        ),
         clock=clock,
         new_id=new_id,
         observer=observer,

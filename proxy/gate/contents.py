@@ -1,18 +1,25 @@
-"""From a reference to bytes: what a tag means for its lifetime, and the manifests that were asked for lately."""
+"""From a reference to bytes: what a tag means for its lifetime, and the manifests that were asked for lately.
+
+Both are kept in memory, and behind that in the stores that survive a restart and that the workers of a machine share.
+"""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from cachetools import LRUCache
 
 from proxy.formats.api import Source
+from proxy.gate.memory import Memory
 from proxy.oci.digest import Digest
-from proxy.oci.errors import RegistryError, UnavailableError
+from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError
 from proxy.oci.manifest import Manifest
 from proxy.oci.reference import Reference, Repository
+from proxy.stores.manifests import USED_EVERY
+from proxy.stores.tags import Tagged
 
 # Manifests kept in memory, in bytes: some four thousand usual ones, and at least two of the largest.
 MANIFEST_CACHE_BYTES = 64 * 1024 * 1024
@@ -44,6 +51,22 @@ class LookedUp(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What a tag meant last, and until when it need not be asked for again."""
+
+    digest: Digest
+    until: datetime
+
+
+@dataclass(slots=True)
+class _Held:
+    """A manifest, and when the store was last told that it is used."""
+
+    manifest: Manifest
+    told: datetime
+
+
 class Contents:
     """Manifests by reference; asks upstream only for what is not known, or known for too long.
 
@@ -54,20 +77,22 @@ class Contents:
         self,
         registry: Registry,
         clock: Callable[[], datetime],
-        tag_lifetime: timedelta,
+        memory: Memory,
         looked_up: LookedUp,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._registry = registry
         self._clock = clock
-        self._tag_lifetime = tag_lifetime
+        self._tag_lifetime = memory.tag_lifetime
+        self._stored_tags = memory.tags
+        self._stored_manifests = memory.manifests
         self._looked_up = looked_up
         self._tasks = tasks
-        self._tags: LRUCache[tuple[Repository, str], tuple[Digest, datetime]] = LRUCache(TAGS_MAX)
+        self._tags: LRUCache[tuple[Repository, str], _Meaning] = LRUCache(TAGS_MAX)
         # When each of the tags that are answered late was asked for last: an upstream that is down is not asked by all.
         self._asked: LRUCache[Reference, datetime] = LRUCache(TAGS_MAX)
-        self._manifests: LRUCache[tuple[Repository, Digest], Manifest] = LRUCache(
-            MANIFEST_CACHE_BYTES, getsizeof=lambda manifest: _MEMORY_PER_BYTE * len(manifest.body)
+        self._manifests: LRUCache[tuple[Repository, Digest], _Held] = LRUCache(
+            MANIFEST_CACHE_BYTES, getsizeof=lambda held: _MEMORY_PER_BYTE * len(held.manifest.body)
         )
 
     async def fetch(self, reference: Reference, max_stale: timedelta = timedelta(0)) -> tuple[Manifest, datetime]:
@@ -75,65 +100,113 @@ class Contents:
 
         For `max_stale` after a tag's lifetime its last digest is returned at once, until now, and asked for again.
         """
-        now = self._clock()
         if reference.digest is not None:
             # Content has its digest for ever; the year is only to have a date.
-            return await self._by_digest(reference.repository, reference.digest), now + timedelta(days=365)
-        known = self._tags.get((reference.repository, reference.tag or ""))
-        fresh = known is not None and known[1] > now
+            until = self._clock() + timedelta(days=365)
+            return await self._by_digest(reference.repository, reference.digest), until
+        known = self._tags.get(_name(reference))
+        if known is None or known.until + max_stale <= self._clock():
+            known = await self._known_to_all(reference)
+        now = self._clock()
+        fresh = known is not None and known.until > now
         self._looked_up("tag", hit=fresh)
         if known is not None and fresh:
-            return await self._by_digest(reference.repository, known[0]), known[1]
-        if known is not None and now < known[1] + max_stale:
+            return await self._by_digest(reference.repository, known.digest), known.until
+        if known is not None and now < known.until + max_stale:
             self._looked_up("stale_tag", hit=True)
             self._ask_again(reference, now)
-            return await self._by_digest(reference.repository, known[0]), now
-        return await self._ask(reference, known, now)
+            return await self._by_digest(reference.repository, known.digest), now
+        return await self._ask(reference, known)
+
+    async def _known_to_all(self, reference: Reference) -> _Meaning | None:
+        """Return what this tag meant last, whichever worker asked for it, before a restart or since."""
+        known = self._tags.get(_name(reference))
+        stored = await self._stored_tags.get(*_name(reference))
+        # A time in the future is no knowledge: the clock was set back since.
+        usable = stored is not None and stored.confirmed <= self._clock()
+        self._looked_up("stored_tag", hit=usable)
+        if stored is not None and usable:
+            meaning = _Meaning(stored.digest, stored.confirmed + self._tag_lifetime)
+            if known is None or known.until < meaning.until:
+                self._tags[_name(reference)] = known = meaning
+        return known
 
     def _ask_again(self, reference: Reference, now: datetime) -> None:
         """Ask in the background, and not again before the tag's lifetime is over, whatever the answer."""
         if now < self._asked.get(reference, now):
             return
         self._asked[reference] = now + self._tag_lifetime
-        self._tasks.create_task(self._refresh(reference, now))
+        self._tasks.create_task(self._refresh(reference))
 
-    async def _refresh(self, reference: Reference, now: datetime) -> None:
-        # What goes wrong will be told to the first who asks when the tag may no longer be stale.
-        with suppress(RegistryError):
-            await self._ask(reference, self._tags.get((reference.repository, reference.tag or "")), now)
+    async def _refresh(self, reference: Reference) -> None:
+        known = await self._known_to_all(reference)
+        if known is None or known.until <= self._clock():
+            # What goes wrong will be told to the first who asks when the tag may no longer be stale.
+            with suppress(RegistryError):
+                await self._ask(reference, known)
 
-    async def _ask(
-        self, reference: Reference, known: tuple[Digest, datetime] | None, now: datetime
-    ) -> tuple[Manifest, datetime]:
+    async def _ask(self, reference: Reference, known: _Meaning | None) -> tuple[Manifest, datetime]:
+        now = self._clock()
         try:
-            manifest = await self._by_tag(reference, known[0] if known else None)
+            manifest = await self._by_tag(reference, known.digest if known else None)
+        except NotFoundError:
+            await self._forget(reference)
+            raise
         except UnavailableError as err:
-            if known is None or not err.rate_limited or now >= known[1] + RATE_LIMITED_TAG_MAX:
+            if known is None or not err.rate_limited or now >= known.until + RATE_LIMITED_TAG_MAX:
                 raise
             # The upstream is well; it only counts what we ask. What the tag meant last is still judged, as always.
-            return await self._by_digest(reference.repository, known[0]), now + self._tag_lifetime
-        until = self._clock() + self._tag_lifetime
-        self._tags[reference.repository, reference.tag or ""] = (manifest.digest, until)
+            return await self._by_digest(reference.repository, known.digest), now + self._tag_lifetime
+        confirmed = self._clock()
+        until = confirmed + self._tag_lifetime
+        self._tags[_name(reference)] = _Meaning(manifest.digest, until)
+        await self._stored_tags.put(*_name(reference), Tagged(manifest.digest, confirmed))
         return manifest, until
 
+    async def _forget(self, reference: Reference) -> None:
+        """Forget a tag that its upstream has no more: it means nothing from now on, stale or not."""
+        if self._tags.pop(_name(reference), None) is not None:
+            await self._stored_tags.drop(*_name(reference))
+
     async def _by_digest(self, repository: Repository, digest: Digest) -> Manifest:
-        manifest = self._manifests.get((repository, digest))
-        self._looked_up("manifest", hit=manifest is not None)
+        manifest = await self._here(repository, digest)
         if manifest is None:
             manifest = await self._registry.manifest(Reference(repository, digest=digest))
-            self._keep(repository, manifest)
+            await self._keep(repository, manifest)
         return manifest
+
+    async def _here(self, repository: Repository, digest: Digest) -> Manifest | None:
+        """Return the manifest from memory or from the store, where it is; and let the store know what is used."""
+        now = self._clock()
+        held = self._manifests.get((repository, digest))
+        self._looked_up("manifest", hit=held is not None)
+        if held is None:
+            manifest = await self._stored_manifests.get(repository, digest, now)
+            self._looked_up("stored_manifest", hit=manifest is not None)
+            if manifest is not None:
+                self._manifests[repository, digest] = _Held(manifest, now)
+            return manifest
+        if held.told + USED_EVERY <= now:
+            held.told = now
+            await self._stored_manifests.put(repository, held.manifest, now)
+        return held.manifest
 
     async def _by_tag(self, reference: Reference, last: Digest | None) -> Manifest:
         """Ask for the digest alone where the bytes may still be here: Docker Hub counts a GET as a pull, a HEAD not."""
         repository = reference.repository
-        if last is not None and (repository, last) in self._manifests:
+        if last is not None and await self._here(repository, last) is not None:
             digest = await self._registry.resolve(reference)
             if digest is not None:
                 return await self._by_digest(repository, digest)
         manifest = await self._registry.manifest(reference)
-        self._keep(repository, manifest)
+        await self._keep(repository, manifest)
         return manifest
 
-    def _keep(self, repository: Repository, manifest: Manifest) -> None:
-        self._manifests[repository, manifest.digest] = manifest
+    async def _keep(self, repository: Repository, manifest: Manifest) -> None:
+        now = self._clock()
+        self._manifests[repository, manifest.digest] = _Held(manifest, now)
+        await self._stored_manifests.put(repository, manifest, now)
+
+
+def _name(reference: Reference) -> tuple[Repository, str]:
+    return reference.repository, reference.tag or ""

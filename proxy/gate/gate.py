@@ -12,6 +12,7 @@ from proxy.gate.contents import Contents, Registry
 from proxy.gate.flight import SingleFlight
 from proxy.gate.grants import BlobGrant, Rank, best_of, rank_of
 from proxy.gate.judge import Judge
+from proxy.gate.memory import Memory
 from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX, is_signature_content, looks_like_signature_artifact
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError
@@ -19,8 +20,8 @@ from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.model import Decision, Mode, OnOutage, Rule
 from proxy.policy.rules import Rules
-from proxy.stores.grants import Member, Memberships, Parent
-from proxy.stores.verdicts import Remembered, VerdictKey, Verdicts
+from proxy.stores.grants import Member, Parent
+from proxy.stores.verdicts import Remembered, VerdictKey
 from proxy.verdict import Subject, Undetermined, Verdict
 
 # Decisions and grants kept in memory: 100,000 images are more than one machine's neighbours run.
@@ -39,15 +40,6 @@ class Observer(Protocol):
     def looked_up(self, cache: str, *, hit: bool) -> None:
         """Take note that something remembered was there, or not."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What is remembered across restarts, and how long a tag keeps its digest."""
-
-    verdicts: Verdicts
-    memberships: Memberships
-    tag_lifetime: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +73,7 @@ class Gate:
     ) -> None:
         self._rules = rules
         self._registry = registry
-        self._contents = Contents(registry, clock, memory.tag_lifetime, observer.looked_up, tasks)
+        self._contents = Contents(registry, clock, memory, observer.looked_up, tasks)
         self._judge = judge
         self._memory = memory
         self._clock = clock
@@ -135,6 +127,9 @@ class Gate:
             return False
         if (repository, manifest.digest) in self._artifacts:
             return True
+        if await self._memory.manifests.is_artifact(repository, manifest.digest):
+            self._artifacts[repository, manifest.digest] = True
+            return True
         for layer in manifest.layers:
             try:
                 content = await self._registry.blob(repository, layer, ARTIFACT_BLOB_BYTES_MAX)
@@ -145,6 +140,7 @@ class Gate:
             if not await asyncio.to_thread(is_signature_content, content):
                 return False
         self._artifacts[repository, manifest.digest] = True
+        await self._memory.manifests.mark_artifact(repository, manifest.digest)
         return True
 
     async def blob(self, repository: Repository, digest: Digest, client: str) -> BlobGrant | None:
