@@ -34,7 +34,20 @@ _FORMS = frozenset({"hold", "plain"})
 _OPERATIONS = frozenset({"manifest", "resolve", "blob", "head_blob", "referrers", "tags"})
 _OUTCOMES = frozenset({"ok", "not_found", "denied", "corrupt", "malformed", "unavailable", "cancelled"})
 _REFRESHES = frozenset({"changed", "unchanged", "unavailable", "corrupt", "malformed"})
-_CACHES = frozenset({"response", "verdict", "tag", "stale_tag", "manifest", "grant", "content"})
+_CACHES = frozenset(
+    {
+        "response",
+        "verdict",
+        "stale_verdict",
+        "tag",
+        "stale_tag",
+        "stored_tag",
+        "manifest",
+        "stored_manifest",
+        "grant",
+        "content",
+    }
+)
 _TRANSFERS = frozenset({"kept", "not_kept", "failed", "joined", "resumed", "prefetched"})
 # What a pull is refused for besides the reasons of the policy: `front/errors` names them.
 _REFUSALS = frozenset(Reason) | {
