@@ -4,9 +4,10 @@ import asyncio
 import resource
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from socket import socket
 
 from aiohttp import web
 
@@ -14,9 +15,9 @@ from proxy import __version__
 from proxy.app.clock import clock
 from proxy.app.content import open_content
 from proxy.app.judging import make_gate, new_id, open_state
+from proxy.app.sockets import BACKLOG, Listening, open_sockets, url
 from proxy.app.tasks import task_group
 from proxy.config import Settings
-from proxy.config.schema import Address
 from proxy.formats.cosign.trust_root import TrustRoot
 from proxy.front.admin import Admin
 from proxy.front.blobs import Blobs, Suspects
@@ -29,7 +30,8 @@ from proxy.gate.transfers import Transfers
 from proxy.ops.audit import Audit
 from proxy.ops.metrics import Metrics
 from proxy.ops.observer import Observer
-from proxy.ops.status import Tally, render_status
+from proxy.ops.shared import Shared
+from proxy.ops.status import Tally, merged, render_status
 from proxy.stores.content import ContentStore
 from proxy.stores.content_upkeep import keep_in_bounds, keep_verified
 from proxy.stores.database import StoreError
@@ -43,8 +45,6 @@ from proxy.upstream.table import Upstreams
 SHUTDOWN_SECONDS = 20.0
 LAG_INTERVAL_SECONDS = 0.5
 
-_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
@@ -54,15 +54,52 @@ class Addresses:
     admin: str
 
 
+@dataclass(frozen=True, slots=True)
+class Running(Addresses):
+    """A Sealgate that serves."""
+
+    _runner: web.ServerRunner
+    _listener: Listener
+
+    async def drain(self, seconds: float) -> None:
+        """Accept nobody any more, and wait until everything that has begun is answered; so long at most."""
+        for site in list(self._runner.sites):
+            await site.stop()
+        await self._listener.drain(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A worker's place among the others: what it listens on, what it shares with them, how many they are."""
+
+    listening: Listening
+    shared: Shared | None = None
+    workers: int = 1
+    is_replacement: bool = False
+
+
+def addresses(settings: Settings, listening: Listening) -> Addresses:
+    """Return where these sockets are found."""
+    is_tls = settings.server.tls_certificate is not None
+    return Addresses(url(listening.registry, tls=is_tls), url(listening.admin, tls=False))
+
+
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Addresses]:
-    """Run Sealgate while the context lasts; it is ready when it is entered.
+async def running(settings: Settings, place: Place | None = None) -> AsyncIterator[Running]:
+    """Run Sealgate while the context lasts; it is ready when it is entered. Without a place it has all to itself.
 
     Raises StoreError where the state cannot be used, OSError where an address is taken or the state_dir or the audit
     log is not writable, MalformedError where a CA file cannot be read.
     """
     async with AsyncExitStack() as stack:
-        observer, metrics, tally = _observers(settings, stack)
+        if place is None:
+            sockets = open_sockets(settings.server.listen, settings.server.admin_listen)
+            stack.callback(sockets.close)
+            place = Place(sockets.of(0))
+        shared = place.shared
+        observer, metrics, tally = _observers(settings, shared, stack)
+        if place.is_replacement:
+            metrics.worker_restarted()
         database = open_state(settings, observer.store_fault)
         stack.callback(database.close)
         seen = UpstreamObserver(observer.upstream_request, observer.rate_limit, observer.upstream_unreachable)
@@ -85,12 +122,19 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
             new_id=new_id,
             tasks=tasks,
         )
-        admin = Admin(metrics=metrics.render, status=lambda: render_status(tally.snapshot(clock())), ready=lambda: None)
-        tasks.create_task(_watch_loop(metrics))
+
+        def status() -> str:
+            others = shared.others() if shared is not None else ()
+            return render_status(merged([tally.snapshot(clock()), *(other.snapshot for other in others)]))
+
+        admin = Admin(metrics=metrics.render, status=status, ready=lambda: None)
+        tasks.create_task(_watch_loop(metrics, tally, shared))
         tls = _tls(settings)
-        registry_url = await _listen(stack, front.handle, settings.server.listen, tls)
-        admin_url = await _listen(stack, admin.handle, settings.server.admin_listen, None)
-        yield Addresses(registry_url, admin_url)
+        listener = Listener(front.handle, connections_max())
+        runner = await _listen(stack, listener, place.listening.registry, tls)
+        await _listen(stack, Listener(admin.handle, connections_max()), place.listening.admin, None)
+        at = addresses(settings, place.listening)
+        yield Running(at.registry, at.admin, runner, listener)
 
 
 def connections_max() -> int:
@@ -99,13 +143,14 @@ def connections_max() -> int:
     return CONNECTIONS_MAX if files == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, files * 3 // 4)
 
 
-def _observers(settings: Settings, stack: AsyncExitStack) -> tuple[Observer, Metrics, Tally]:
+def _observers(settings: Settings, shared: Shared | None, stack: AsyncExitStack) -> tuple[Observer, Metrics, Tally]:
     rules = {rule.name: rule.mode.value for rule in settings.rules}
     metrics = Metrics(
         version=__version__,
         registries=settings.upstreams.keys(),
         rules=rules.keys(),
         insecure_settings=len(settings.relaxations),
+        shared=shared,
     )
     audit = Audit.open(settings.server.audit_log, metrics.audit_lost)
     stack.callback(audit.close)
@@ -182,20 +227,27 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-async def _listen(stack: AsyncExitStack, handler: _Handler, at: Address, tls: ssl.SSLContext | None) -> str:
-    """Serve at this address while the stack lasts and return its URL, with the port that was taken for port 0."""
-    runner = web.ServerRunner(Listener(handler, connections_max()), shutdown_timeout=SHUTDOWN_SECONDS)
+async def _listen(
+    stack: AsyncExitStack, listener: Listener, sockets: Sequence[socket], tls: ssl.SSLContext | None
+) -> web.ServerRunner:
+    """Serve on these sockets while the stack lasts."""
+    runner = web.ServerRunner(listener, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, at.host, at.port, ssl_context=tls).start()
-    port = runner.addresses[0][1]
-    host = f"[{at.host}]" if ":" in at.host else at.host
-    return f"{'https' if tls else 'http'}://{host}:{port}"
+    for one in sockets:
+        await web.SockSite(runner, one, ssl_context=tls, backlog=BACKLOG).start()
+    return runner
 
 
-async def _watch_loop(metrics: Metrics) -> None:
-    """Measure how late the event loop wakes up: what holds it up holds up every request."""
+async def _watch_loop(metrics: Metrics, tally: Tally, shared: Shared | None) -> None:
+    """Measure how late the event loop wakes up, for what holds it up holds up every request; and tell the others."""
+    published = None
     while True:
         begun = time.monotonic()
         await asyncio.sleep(LAG_INTERVAL_SECONDS)
         metrics.event_loop_lag(max(0.0, time.monotonic() - begun - LAG_INTERVAL_SECONDS))
+        metrics.flush()
+        seen = tally.snapshot(clock())
+        if shared is not None and published != (published := replace(seen, now=seen.started)):
+            with suppress(OSError):  # a full disk is told of by the stores
+                await asyncio.to_thread(shared.publish, seen)

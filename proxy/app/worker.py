@@ -1,48 +1,64 @@
-"""One process that serves: its signals and its limits."""
+"""One process that serves: from its fork to its last transfer."""
 
 import asyncio
 import gc
-import resource
+import os
 import signal
-from collections.abc import Callable
-from contextlib import suppress
 
-import structlog
-
-from proxy import __version__
-from proxy.app.composition import SHUTDOWN_SECONDS, Addresses, connections_max, running
+from proxy.app.composition import Place, running
+from proxy.app.supervisor import IS_READY
 from proxy.config import Settings
-from proxy.front.listener import CONNECTIONS_MAX
-from proxy.ops import log
+from proxy.oci.errors import MalformedError
+from proxy.stores.database import StoreError
+
+# How long transfers go on in a worker that was replaced: a layer of 10 GB at 20 MB/s.
+DRAIN_SECONDS = 600.0
 
 
-async def serve(settings: Settings, *, ready: Callable[[Addresses], None] | None = None) -> None:
-    """Run until SIGTERM or SIGINT, or until cancelled. Raises as `running` does."""
-    stop = asyncio.Event()
+def work(settings: Settings, place: Place, *, ready: int, lifeline: int) -> int:
+    """Serve until SIGTERM or SIGINT, until the last transfer after SIGUSR1, or until the supervisor has ended.
+
+    `ready` is told when it serves, or why it does not; see `supervisor.Post`. Returns the exit code.
+    """
+    try:
+        asyncio.run(_work(settings, place, ready, lifeline))
+    except (OSError, StoreError, MalformedError) as err:
+        os.write(ready, _line(err).encode())
+        return os.EX_CONFIG
+    return os.EX_OK
+
+
+async def _work(settings: Settings, place: Place, ready: int, lifeline: int) -> None:
+    replaced, stop = asyncio.Event(), asyncio.Event()
+
+    def end() -> None:
+        loop.remove_reader(lifeline)  # it can be read for ever
+        stop.set()
+        replaced.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    log.configure(settings.server.log_level)
-    logger = structlog.get_logger("proxy.app")
-    for relaxation in settings.relaxations:
-        logger.warning("insecure setting", setting=relaxation)
-    for warning in settings.warnings:
-        logger.warning("configuration", warning=warning)
-    _raise_file_limit()
-    if connections_max() < CONNECTIONS_MAX:
-        logger.warning("few files may be open (ulimit -n)", connections_max=connections_max())
-    async with running(settings) as addresses:
+        loop.add_signal_handler(number, end)
+    loop.add_signal_handler(signal.SIGUSR1, replaced.set)
+    loop.add_reader(lifeline, end)
+    async with running(settings, place) as server:
         # What is there now stays: the collector need not look through it again (31 ms for 83,000 objects, measured).
         gc.freeze()
-        logger.info("ready", version=__version__, registry=addresses.registry, admin=addresses.admin)
-        if ready is not None:
-            ready(addresses)
-        await stop.wait()
-        logger.info("stopping", seconds=SHUTDOWN_SECONDS)
+        os.write(ready, IS_READY)
+        os.close(ready)
+        await replaced.wait()
+        async with asyncio.TaskGroup() as tasks:
+            waits = [tasks.create_task(server.drain(DRAIN_SECONDS)), tasks.create_task(stop.wait())]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
 
 
-def _raise_file_limit() -> None:
-    """Take as many open files as the system gives, as programs in Go do: many systems begin with 1024."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # some systems name a limit that they do not give
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+def _line(error: Exception) -> str:
+    match error:
+        case OSError(strerror=str(what), filename=str(where)):
+            return f"{where}: {what}"
+        case OSError(strerror=str(what)):
+            return what
+        case _:
+            return str(error)

@@ -3,6 +3,7 @@
 import asyncio
 import platform
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -38,8 +39,8 @@ app.add_typer(cache.app, name="cache")
 
 @app.command()
 def serve(config: Config = CONFIG) -> None:
-    """Serve until SIGTERM or Ctrl-C."""
-    asyncio.run(application.serve(load(config), ready=render.ready))
+    """Serve until SIGTERM or Ctrl-C; SIGHUP reads the configuration again."""
+    application.serve(partial(load, config), ready=render.ready)
 
 
 @app.command()

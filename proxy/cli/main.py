@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import typer
 
+from proxy.app import StartError
 from proxy.cli import render
 from proxy.cli.clients import InputError
 from proxy.cli.commands import app
@@ -24,7 +25,7 @@ UNDECIDED = 3
 BROKEN_PIPE = 141
 
 # What a user can bring about. Everything else is a bug, and crashes.
-_FAILURES = (typer.TyperException, InputError, ConfigError, StoreError, RegistryError, OSError)
+_FAILURES = (typer.TyperException, InputError, ConfigError, StartError, StoreError, RegistryError, OSError)
 
 
 def main() -> NoReturn:

@@ -18,6 +18,8 @@ from proxy.oci.reference import DOCKER_HUB, canonical_registry
 from proxy.policy.model import Mode, OnOutage
 
 PORT_MAX = 65535
+# More than one machine has cores to use: each is a process.
+WORKERS_MAX = 256
 # More would outlast every rotation of keys; an image that runs longer is pulled again long before.
 DURATION_MAX = timedelta(days=30)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -120,6 +122,7 @@ class Server(Table):
     listen: Listen = Address("127.0.0.1", 5000)
     admin_listen: Listen = Address("127.0.0.1", 5001)
     state_dir: RelativePath = Path("/var/lib/sealgate")
+    workers: Annotated[int, Field(ge=1, le=WORKERS_MAX)] | Literal["auto"] = 1
     refusal: Annotated[Form, Field(strict=False)] = Form.HOLD
     default_upstream: Registry = DOCKER_HUB
     tls_certificate: RelativePath | None = None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -13,6 +14,8 @@ CONNECTIONS_MAX = 10_000
 IDLE_SECONDS = 100.0
 # Google's registry redirects with 16 KiB of query, and a client's token may be as long (measured: 8190 is too little).
 HEADER_BYTES_MAX = 32 * 1024
+# How often a listener that drains looks whether all have left.
+DRAIN_INTERVAL_SECONDS = 0.1
 
 
 class Listener(web.Server):
@@ -35,3 +38,11 @@ class Listener(web.Server):
         super().connection_made(handler, transport)
         if len(self.connections) > self._connections_max:
             transport.abort()
+
+    async def drain(self, seconds: float) -> None:
+        """Close idle connections now and every other after its request; wait for them, so long at most."""
+        self.pre_shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.connections:  # noqa: ASYNC110 (aiohttp forgets one some time after it was lost)
+                    await asyncio.sleep(DRAIN_INTERVAL_SECONDS)

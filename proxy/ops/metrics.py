@@ -5,13 +5,14 @@ client cannot make a new series.
 """
 
 import platform
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from datetime import datetime
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    GCCollector,
     Histogram,
     PlatformCollector,
     ProcessCollector,
@@ -19,8 +20,10 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from proxy.ops.clients import client_kind
+from proxy.ops.shared import Shared
 from proxy.policy.evaluate import NO_RULE
 from proxy.policy.model import Decision, Mode
 from proxy.verdict import Accepted, InsecureUnverified, Reason, Refused, Undetermined, Verdict
@@ -69,6 +72,9 @@ _VERDICTS: dict[type[Verdict], str] = {
     InsecureUnverified: "insecure_unverified",
 }
 
+# What becomes of a gauge that several workers have set; a live one ends with its worker.
+_Together = Literal["livesum", "livemax", "livemostrecent"]
+
 # A series more for each counter and histogram, that says only when it was made.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -86,14 +92,23 @@ def why_unverified(decision: Decision) -> str:
 
 
 class Metrics:
-    """The metrics of one Sealgate, in a registry of their own.
+    """The metrics of one Sealgate, in a registry of their own; with `shared`, of all its workers together.
 
     `registries` and `rules` are the configured names; `insecure_settings` is how many relaxations are configured.
     """
 
     def __init__(
-        self, *, version: str, registries: Collection[str], rules: Collection[str], insecure_settings: int = 0
+        self,
+        *,
+        version: str,
+        registries: Collection[str],
+        rules: Collection[str],
+        insecure_settings: int = 0,
+        shared: Shared | None = None,
     ) -> None:
+        self._shared = shared
+        if shared is not None:
+            shared.count_here()
         self._registries = frozenset(registries)
         self._rules = frozenset(rules) | {NO_RULE}
         self._in_flight = 0
@@ -102,8 +117,9 @@ class Metrics:
         self._bytes: dict[str, Counter] = {}
         self._lookups: dict[tuple[str, bool], Counter] = {}
         self._registry = CollectorRegistry()
-        for collector in (PlatformCollector, ProcessCollector, GCCollector):
-            collector(registry=self._registry)
+        if shared is None:
+            PlatformCollector(self._registry)
+            ProcessCollector(registry=self._registry)
         self._make_requests()
         self._make_verdicts()
         self._make_sources()
@@ -119,10 +135,11 @@ class Metrics:
         self._request_seconds = self._histogram(
             "request_seconds", "Time until the answer was complete or broke off", _SECONDS, "kind"
         )
-        self._gauge("requests_in_flight", "Requests being answered").set_function(lambda: self._in_flight)
+        self._in_flight_shown = self._gauge("requests_in_flight", "Requests being answered", together="livesum")
         self._sent_bytes = self._counter("sent_bytes", "Bytes of bodies sent to clients", "kind")
         self._refusals = self._counter("refusals", "Requests refused, by client and form", "client", "form", "reason")
         self._cut = self._counter("transfers_cut", "Transfers broken off: the upstream's bytes were wrong or too few")
+        self._restarts = self._counter("worker_restarts", "Workers that took the place of one that had died")
         self._lag = self._histogram("event_loop_lag_seconds", "How late the event loop wakes up", _LAG_SECONDS)
 
     def _make_verdicts(self) -> None:
@@ -158,8 +175,11 @@ class Metrics:
         self._content_files = self._gauge("content_files", "Files in the content store")
         self._content_bytes = self._gauge("content_bytes", "Bytes in the content store")
         self._content_removed = self._counter("content_removed", "Files removed from the content store", "why")
-        self._trust_root_age = self._gauge(
-            "trust_root_age_seconds", "Time since a trust root was last known to be the newest", "root"
+        self._trust_root_confirmed = self._gauge(
+            "trust_root_confirmed_timestamp_seconds",
+            "When a trust root was last known to be the newest; 0: there is none yet",
+            "root",
+            together="livemax",
         )
         self._trust_root_refreshes = self._counter(
             "trust_root_refreshes", "Refreshes of trust roots, by how they ended", "root", "outcome"
@@ -263,6 +283,10 @@ class Metrics:
         """Take note of whether a registry is left alone, for it cannot be reached."""
         self._unreachable.labels(_one_of(self._registries, registry)).set(int(is_open))
 
+    def worker_restarted(self) -> None:
+        """Count this worker as one that took a dead one's place."""
+        self._restarts.inc()
+
     def event_loop_lag(self, seconds: float) -> None:
         """Take note of how late the event loop woke up."""
         self._lag.observe(seconds)
@@ -271,9 +295,9 @@ class Metrics:
         """Count a failure of the store on disk."""
         self._store_faults.inc()
 
-    def trust_root_age(self, root: str, age: Callable[[], float]) -> None:
-        """Take note of how to learn a configured trust root's age in seconds, whenever the metrics are read."""
-        self._trust_root_age.labels(root).set_function(age)
+    def trust_root_confirmed(self, root: str, at: datetime | None) -> None:
+        """Take note of when a configured trust root was last known to be the newest; None: there has been none yet."""
+        self._trust_root_confirmed.labels(root).set(at.timestamp() if at is not None else 0)
 
     def trust_root_refresh(self, root: str, outcome: str) -> None:
         """Count a refresh of a configured trust root."""
@@ -284,11 +308,22 @@ class Metrics:
         self._audit_lost.inc()
 
     def render(self) -> tuple[bytes, str]:
-        """Return the text exposition and its content type."""
-        self._count_warm()
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+        """Return the text exposition and its content type; what other workers count by hand may be a moment old."""
+        self.flush()
+        return generate_latest(self._collected()), CONTENT_TYPE_LATEST
 
-    def _count_warm(self) -> None:
+    def _collected(self) -> CollectorRegistry:
+        if self._shared is None:
+            return self._registry
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(self._shared.folder))  # type: ignore[no-untyped-call]
+        PlatformCollector(registry)
+        registry.register(self._shared.processes())
+        return registry
+
+    def flush(self) -> None:
+        """Take what the path of every request counts by hand into the metrics."""
+        self._in_flight_shown.set(self._in_flight)
         warm, self._warm = self._warm, {}
         for method, number in warm.items():
             self._requests.labels("manifests", _one_of(_METHODS, method), "200").inc(number)
@@ -300,8 +335,8 @@ class Metrics:
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"sealgate_{name}", text, labels, registry=self._registry)
 
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"sealgate_{name}", text, labels, registry=self._registry)
+    def _gauge(self, name: str, text: str, *labels: str, together: _Together = "livemostrecent") -> Gauge:
+        return Gauge(f"sealgate_{name}", text, labels, registry=self._registry, multiprocess_mode=together)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"sealgate_{name}", text, labels, registry=self._registry, buckets=buckets)

@@ -5,7 +5,6 @@ It fits the `Observer` protocols of those rooms by its shape, for it may import 
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from math import inf
 from typing import Protocol
 
 import structlog
@@ -70,6 +69,7 @@ class Observer:
         self.rate_limit = metrics.rate_limit
         self.upstream_unreachable = metrics.upstream_unreachable
         self.transfer = metrics.transfer
+        self.trust_root_confirmed = metrics.trust_root_confirmed
         self.content_held = metrics.content_held
         self.content_evicted = metrics.content_evicted
 
@@ -142,14 +142,6 @@ class Observer:
         self._metrics.store_fault()
         self._tally.content_fault = fault
         self._log.error("content store fault", fault=fault)
-
-    def trust_root_confirmed(self, root: str, at: datetime | None) -> None:
-        """Take note of when a trust root was last known to be the newest; None: there has been none yet."""
-
-        def age() -> float:
-            return inf if at is None else max(0.0, (self._clock() - at).total_seconds())
-
-        self._metrics.trust_root_age(root, age)
 
     def trust_root_refresh(self, root: str, outcome: str, detail: str) -> None:
         """Tell of a refresh; `detail` says why it failed, or what of a changed root is not used."""

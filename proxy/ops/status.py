@@ -1,9 +1,10 @@
 """The status page: what an operator wants to know first, from a frozen snapshot."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -56,6 +57,7 @@ class Snapshot:
     refusals: Sequence[RefusalSeen] = ()
     insecure: Sequence[str] = ()
     content_fault: str | None = None
+    workers: int = 1
 
 
 class Recent:
@@ -118,6 +120,31 @@ class Tally:
             self._insecure,
             self.content_fault,
         )
+
+
+def merged(snapshots: Sequence[Snapshot]) -> Snapshot:
+    """Return what several workers have seen as one; the first says what time and which rules there are. Pure."""
+    first = snapshots[0]
+    upstreams = {one.registry: one for one in first.upstreams}
+    verdicts: dict[str, Counter[str]] = {rule.name: Counter() for rule in first.rules}
+    for snapshot in snapshots:
+        for one in snapshot.upstreams:
+            if one.at is not None and one.registry in upstreams:
+                known = upstreams[one.registry].at
+                upstreams[one.registry] = one if known is None or one.at > known else upstreams[one.registry]
+        for rule in snapshot.rules:
+            if rule.name in verdicts:
+                verdicts[rule.name].update(rule.verdicts)
+    refusals = sorted((it for one in snapshots for it in one.refusals), key=attrgetter("at"), reverse=True)
+    return replace(
+        first,
+        started=min(one.started for one in snapshots),
+        upstreams=tuple(upstreams.values()),
+        rules=tuple(replace(rule, verdicts=verdicts[rule.name]) for rule in first.rules),
+        refusals=refusals[:REFUSALS_MAX],
+        content_fault=next((one.content_fault for one in snapshots if one.content_fault), None),
+        workers=len(snapshots),
+    )
 
 
 def render_status(snapshot: Snapshot) -> str:

@@ -2,19 +2,15 @@
 
 import asyncio
 import json
-import logging
-import os
 import resource
-import signal
 import ssl
 
 import pytest
-import structlog
 from aiohttp import ClientSession
 from support.stack import KEY, sign
 from support.tls import make_tls
 
-from proxy.app import Addresses, clock, running, serve, verify
+from proxy.app import clock, running, verify
 from proxy.app.judging import new_id
 from proxy.config import load
 from proxy.demo.images import image, index
@@ -41,17 +37,6 @@ async def upstream():
     sign(registry, "team/multi", MULTI.media_type, MULTI.body)
     async with serve_registry(registry) as url:
         yield url
-
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was():
-    """`serve` sets up the log of the process, which is that of all tests."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -193,23 +178,6 @@ async def test_verify_judges_without_remembering(config):
     assert not (config.parent / "state").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_serve_ends_at_a_signal_and_says_what_is_insecure(config, capfd, number):
-    told: list[Addresses] = []
-
-    def ready(at: Addresses) -> None:
-        told.append(at)
-        os.kill(os.getpid(), number)
-
-    config.write_text(config.read_text() + '\n[signers.unused]\ntype = "cosign-key"\nkey_file = "release.pub"\n')
-    await serve(load(config), ready=ready)
-    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    events = [line["event"] for line in lines]
-    assert told[0].registry.startswith("http://127.0.0.1:")
-    assert [event for event in events if event != "configuration"] == ["insecure setting", "ready", "stopping"]
-    assert any("unused" in line.get("warning", "") for line in lines)
-
-
 @pytest.mark.parametrize(("size", "code"), [(9_000, 200), (30_000, 200), (40_000, 400)])
 async def test_long_headers(config, size, code):
     """A token may be longer than the 8190 bytes that are usual for servers."""
@@ -217,25 +185,11 @@ async def test_long_headers(config, size, code):
         assert await status(f"{at.registry}/v2/", headers={"Authorization": "Bearer " + "x" * size}) == code
 
 
-@pytest.fixture
-def file_limits():
-    """Put the process's limits back."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    yield limits
-    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
-async def test_it_takes_as_many_files_as_it_may_have(config, file_limits):
-    resource.setrlimit(resource.RLIMIT_NOFILE, (512, file_limits[1]))
-    await serve(load(config), ready=lambda _: os.kill(os.getpid(), signal.SIGTERM))
-    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (file_limits[1], file_limits[1])
-
-
 @pytest.mark.parametrize(
     ("files", "connections"),
     [(1024, 768), (20_000, CONNECTIONS_MAX), (resource.RLIM_INFINITY, CONNECTIONS_MAX)],
 )
-async def test_some_files_are_kept_for_upstreams(config, capfd, monkeypatch, files, connections):
+async def test_some_files_are_kept_for_upstreams(config, monkeypatch, files, connections):
     given: list[int] = []
 
     class Noted(Listener):
@@ -245,10 +199,8 @@ async def test_some_files_are_kept_for_upstreams(config, capfd, monkeypatch, fil
 
     monkeypatch.setattr("proxy.app.composition.Listener", Noted)
     monkeypatch.setattr("proxy.app.composition.resource.getrlimit", lambda _: (files, files))
-    monkeypatch.setattr("proxy.app.composition.resource.setrlimit", lambda *_: None)
-    await serve(load(config), ready=lambda _: os.kill(os.getpid(), signal.SIGTERM))
-    assert given == [connections] * 2
-    assert ("few files may be open" in capfd.readouterr().err) is (connections < CONNECTIONS_MAX)
+    async with running(load(config)):
+        assert given == [connections] * 2
 
 
 async def test_a_part_that_fails_closes_the_others(config):
@@ -262,7 +214,7 @@ async def test_an_address_that_is_taken_is_an_oserror(config):
     async with running(load(config)) as at:
         port = at.registry.rpartition(":")[2]
         config.write_text(config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}", 1))
-        with pytest.raises(OSError, match="address already in use"):
+        with pytest.raises(OSError, match="Address already in use"):
             async with running(load(config)):
                 pass
 

@@ -1,6 +1,5 @@
 """The command line: exit codes, what stands on which stream, and the form of errors."""
 
-import asyncio
 import io
 import json
 import os
@@ -291,10 +290,9 @@ def test_version(run, flag):
 
 
 def test_serve_says_where_on_a_terminal_only(run, config, monkeypatch):
-    async def serve(settings, ready):
+    def serve(load, ready):
         ready(commands.application.Addresses("http://127.0.0.1:1", "http://127.0.0.1:2"))
-        await asyncio.sleep(0)
-        assert settings.server
+        assert load().server
 
     monkeypatch.setattr(commands.application, "serve", serve)
     assert run("serve", "--config", config) == (0, "", "")

@@ -30,6 +30,7 @@ def make_metrics(**changes):
 
 def sample(metrics, name, **labels):
     """Return the value of one series, None where there is none."""
+    metrics.flush()
     return metrics._registry.get_sample_value(name, labels)
 
 
@@ -53,6 +54,7 @@ def exercise(metrics):
     metrics.content_evicted(2)
     metrics.content_corrupt()
     metrics.audit_lost()
-    metrics.trust_root_age("public-good", lambda: 60.0)
+    metrics.worker_restarted()
+    metrics.trust_root_confirmed("public-good", LATER)
     metrics.trust_root_refresh("public-good", "unchanged")
     return metrics

@@ -1,0 +1,184 @@
+"""`sealgate serve`: state directory, sockets and settings, for the workers that a supervisor keeps running."""
+
+import fcntl
+import gc
+import os
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from pathlib import Path
+
+import structlog
+
+from proxy import __version__
+from proxy.app import systemd
+from proxy.app.composition import SHUTDOWN_SECONDS, Addresses, Place, addresses, connections_max
+from proxy.app.sockets import Sockets, open_sockets, passed_sockets
+from proxy.app.supervisor import Post, StartError, Stopped, Supervisor
+from proxy.app.worker import DRAIN_SECONDS, work
+from proxy.config import ConfigError, Settings
+from proxy.front.listener import CONNECTIONS_MAX
+from proxy.ops import log
+from proxy.ops.shared import Shared, forget
+
+_log = structlog.get_logger("proxy.app")
+# Folders and files of the state directory: what the workers tell each other, and who has the directory.
+RUN, LOCK = "run", "lock"
+# What a container may use, in microseconds of a period (kernel.org, Control Group v2, cpu.max).
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+
+def serve(load: Callable[[], Settings], *, ready: Callable[[Addresses], None]) -> None:
+    """Run until SIGTERM or SIGINT; `load` reads the settings, at SIGHUP again.
+
+    Raises what `load` raises, StartError where a worker does not start or another Sealgate has the state directory, and
+    OSError where an address is taken or the directory is not writable.
+    """
+    settings = load()
+    log.configure(settings.server.log_level)
+    _raise_file_limit()
+    with _state(settings.server.state_dir) as run:
+        service = _Service(load, settings, _sockets(settings), run)
+        ended = partial(forget, run)
+        try:
+            with Supervisor(ended, stop_seconds=SHUTDOWN_SECONDS, drain_seconds=DRAIN_SECONDS) as supervisor:
+                with suppress(Stopped):
+                    supervisor.start(service.crew(settings))
+                    service.tell("ready", settings)
+                    ready(service.addresses)
+                    systemd.notify(systemd.READY)
+                    supervisor.run(lambda: service.reload(supervisor))
+                systemd.notify(systemd.STOPPING)
+                _log.info("stopping", seconds=SHUTDOWN_SECONDS)
+                service.close()
+        finally:
+            service.close()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Crew:
+    """The workers of one reading of the settings."""
+
+    service: "_Service"
+    settings: Settings
+    sockets: Sockets
+    size: int
+
+    def work(self, post: Post) -> int:
+        """Serve, in a process of its own."""
+        listening = self.sockets.of(post.place)
+        # What this process does not accept from must not be kept open by it: somebody would wait there.
+        for sockets in (self.sockets, self.service.sockets):
+            sockets.close(but=(*listening.registry, *listening.admin))
+        place = Place(listening, Shared(self.service.run, post.number), self.size, post.is_replacement)
+        return work(self.settings, place, ready=post.ready, lifeline=post.lifeline)
+
+
+class _Service:
+    """What outlives a reload: how settings are read, and the sockets."""
+
+    def __init__(self, load: Callable[[], Settings], settings: Settings, sockets: Sockets, run: Path) -> None:
+        self._load = load
+        self._state_dir = settings.server.state_dir
+        self.sockets = sockets
+        self.run = run
+        self.addresses = addresses(settings, sockets.of(0))
+
+    def crew(self, settings: Settings, sockets: Sockets | None = None) -> _Crew:
+        """Return the workers that these settings ask for."""
+        # What there is now is shared by all of them; a collection would write to it, and so copy it.
+        gc.collect()
+        gc.freeze()
+        return _Crew(self, settings, sockets or self.sockets, _workers(settings))
+
+    def tell(self, event: str, settings: Settings) -> None:
+        """Log where we are found, and what in the settings to think about."""
+        for relaxation in settings.relaxations:
+            _log.warning("insecure setting", setting=relaxation)
+        for warning in settings.warnings:
+            _log.warning("configuration", warning=warning)
+        if connections_max() < CONNECTIONS_MAX:
+            _log.warning("few files may be open (ulimit -n)", connections_max=connections_max())
+        at = self.addresses
+        _log.info(event, version=__version__, registry=at.registry, admin=at.admin, workers=_workers(settings))
+
+    def reload(self, supervisor: Supervisor) -> None:
+        """Read the settings again and let new workers serve by them; what fails changes nothing."""
+        systemd.notify(systemd.reloading())
+        try:
+            settings = self._load()
+            self._replace(settings, supervisor)
+        except ConfigError as err:
+            for one in err.mistakes:
+                _log.error("not reloaded", where=one.where, cause=one.what, hint=one.hint)
+        except (StartError, OSError) as err:
+            _log.error("not reloaded", cause=str(err))
+        else:
+            log.configure(settings.server.log_level)
+            self.tell("reloaded", settings)
+        systemd.notify(systemd.READY)
+
+    def _replace(self, settings: Settings, supervisor: Supervisor) -> None:
+        server = settings.server
+        if server.state_dir != self._state_dir:
+            raise StartError("server.state_dir is another one: that needs a restart")
+        moved = self.sockets.moved(server.listen, server.admin_listen, _workers(settings))
+        try:
+            supervisor.start(self.crew(settings, moved))
+        except BaseException:
+            moved.close(but=self.sockets)
+            raise
+        before, self.sockets = self.sockets, moved
+        before.close(but=moved)
+        self.addresses = addresses(settings, moved.of(0))
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.sockets.close()
+
+
+def _sockets(settings: Settings) -> Sockets:
+    server = settings.server
+    number = _workers(settings)
+    passed = passed_sockets(os.environ, server.listen, server.admin_listen, number)
+    return passed or open_sockets(server.listen, server.admin_listen, number)
+
+
+@contextmanager
+def _state(folder: Path) -> Iterator[Path]:
+    """Have the state directory for ourselves; return an empty folder in it for what the workers share."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError(f"another Sealgate has {folder}: give this one a state_dir of its own") from None
+        run = folder / RUN
+        shutil.rmtree(run, ignore_errors=True)
+        run.mkdir(mode=0o700)
+        yield run
+
+
+def _workers(settings: Settings) -> int:
+    wanted = settings.server.workers
+    return processors() if wanted == "auto" else wanted
+
+
+def processors(cpu_max: Path = _CPU_MAX) -> int:
+    """Return how many processors this process may use, at least 1: of the machine, and of its control group."""
+    here = len(os.sched_getaffinity(0))
+    with suppress(OSError, ValueError):
+        quota, period = cpu_max.read_text(encoding="ascii").split()
+        here = min(here, ceil(int(quota) / int(period)))  # "max" is no number
+    return max(1, here)
+
+
+def _raise_file_limit() -> None:
+    """Take as many open files as the system gives, as programs in Go do: many systems begin with 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # some systems name a limit that they do not give
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

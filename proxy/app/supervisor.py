@@ -1,0 +1,287 @@
+"""Starts workers, restarts, replaces and ends them: signals, pipes and waitpid, no event loop and no thread.
+
+It forks, so nothing that a fork would break half-way may run in this process (docs/decisions/0007).
+"""
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, Self
+
+import structlog
+
+# How long a worker may take until it serves: it opens the store and loads certificates.
+READY_SECONDS = 60.0
+# A worker that lived so long did not die of its start, and is replaced at once.
+STEADY_SECONDS = 10.0
+RESTART_SECONDS, RESTART_SECONDS_MAX = 1.0, 30.0
+# What a worker has beyond its own limits before it is killed.
+GRACE_SECONDS = 5.0
+# How a worker says that it serves; anything else it says is why it does not.
+IS_READY = b"\0"
+
+_WAKING = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+_ENDING = frozenset({signal.SIGINT, signal.SIGTERM})
+_TOLD_MAX = 4096
+
+
+class StartError(Exception):
+    """A worker could not start; the text says why."""
+
+
+class Stopped(Exception):  # noqa: N818 (no error: what ends a start half-way)
+    """Somebody wants us to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What a worker begins with.
+
+    `number` is its own among all that live, `place` its place among those that serve together. It writes IS_READY to
+    `ready` and closes it; `lifeline` can be read when the supervisor has ended.
+    """
+
+    number: int
+    place: int
+    is_replacement: bool
+    ready: int
+    lifeline: int
+
+
+class Crew(Protocol):
+    """Workers that serve together, by the same settings."""
+
+    @property
+    def size(self) -> int:
+        """Return how many there are to be."""
+        ...
+
+    def work(self, post: Post) -> int:
+        """Be one of them, in a process of its own; return its exit code."""
+        ...
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: int
+    number: int
+    place: int
+    crew: Crew
+    pipe: int
+    started: float
+    early_deaths: int
+    kill_at: float | None = None
+    is_ready: bool = False
+    told: bytes = b""
+
+
+@dataclass(order=True, slots=True)
+class _Due:
+    at: float
+    place: int = field(compare=False)
+    early_deaths: int = field(compare=False)
+
+
+class Supervisor:
+    """The workers of one Sealgate. `ended` is told the number of each that has ended.
+
+    As a context it holds the signals of the process, and leaves no worker behind: they have `stop_seconds` to end, and
+    those that were replaced `drain_seconds`.
+    """
+
+    def __init__(self, ended: Callable[[int], None], *, stop_seconds: float, drain_seconds: float) -> None:
+        self._ended = ended
+        self._stop_seconds = stop_seconds
+        self._drain_seconds = drain_seconds
+        self._workers: dict[int, _Worker] = {}
+        self._due: list[_Due] = []
+        self._crew: Crew | None = None
+        self._signals: set[int] = set()
+        self._log = structlog.get_logger("proxy.app")
+
+    def __enter__(self) -> Self:
+        self._woken, self._waking = os.pipe()
+        self._lifeline, self._alive = os.pipe()
+        for end in (self._woken, self._waking):
+            os.set_blocking(end, False)
+        self._handlers = {number: signal.signal(number, _noted) for number in _WAKING}
+        self._wakeup = signal.set_wakeup_fd(self._waking)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._crew = None
+        self._due.clear()
+        self._end(list(self._workers.values()), signal.SIGTERM, self._stop_seconds)
+        while self._workers:
+            self._turn()
+        signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        for end in (self._woken, self._waking, self._lifeline, self._alive):
+            os.close(end)
+
+    def start(self, crew: Crew) -> None:
+        """Start these workers; when all of them serve, they take the place of those that do now.
+
+        Raises StartError where one does not, and Stopped where we are to end meanwhile; then all is as it was before.
+        """
+        try:
+            new = [self._fork(crew, place) for place in range(crew.size)]
+            deadline = time.monotonic() + READY_SECONDS
+            while not all(worker.is_ready for worker in new):
+                self._turn(deadline)
+                self._check(new, late=time.monotonic() >= deadline)
+        except BaseException:
+            self._end([it for it in self._workers.values() if it.crew is crew], signal.SIGTERM, self._stop_seconds)
+            raise
+        self._crew = crew
+        self._due.clear()
+        self._end([it for it in self._workers.values() if it.crew is not crew], signal.SIGUSR1, self._drain_seconds)
+
+    def _check(self, new: list[_Worker], *, late: bool) -> None:
+        if _ENDING.intersection(self._signals):
+            raise Stopped
+        for worker in new:
+            if worker.process not in self._workers:
+                raise StartError(worker.told.decode(errors="replace") or "a worker ended before all of them served")
+        if late:
+            raise StartError(f"a worker does not serve after {READY_SECONDS:g} s")
+
+    def run(self, reload: Callable[[], None]) -> None:
+        """Keep them running until SIGTERM or SIGINT; call `reload` at SIGHUP, which may `start` others."""
+        with suppress(Stopped):
+            while not _ENDING.intersection(self._signals):
+                if signal.SIGHUP in self._signals:
+                    self._signals.discard(signal.SIGHUP)
+                    reload()
+                else:
+                    self._turn()
+
+    # One turn: wait for what happens next, and do what is due
+
+    def _turn(self, deadline: float | None = None) -> None:
+        """Wait until something happens or is due and deal with it; signals are kept for who looks."""
+        pipes = {worker.pipe: worker for worker in self._workers.values() if worker.pipe >= 0}
+        readable, _, _ = select.select([self._woken, *pipes], [], [], self._pause(deadline))
+        for pipe in readable:
+            if pipe in pipes:
+                _listen(pipes[pipe])
+        self._reap()
+        now = time.monotonic()
+        for worker in self._workers.values():
+            if worker.kill_at is not None and now >= worker.kill_at:
+                worker.kill_at = None
+                self._log.error("worker does not end and is killed", worker=worker.number, process=worker.process)
+                os.kill(worker.process, signal.SIGKILL)
+        while self._crew is not None and self._due and now >= self._due[0].at:
+            due = self._due.pop(0)
+            self._fork(self._crew, due.place, due.early_deaths, is_replacement=True)
+        if self._woken in readable:
+            self._signals.update(os.read(self._woken, _TOLD_MAX))
+
+    def _pause(self, deadline: float | None) -> float | None:
+        times = [worker.kill_at for worker in self._workers.values()] + [due.at for due in self._due[:1]] + [deadline]
+        due = [at for at in times if at is not None]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _reap(self) -> None:
+        for worker in list(self._workers.values()):
+            process, status = os.waitpid(worker.process, os.WNOHANG)
+            if process:
+                self._buried(worker, os.waitstatus_to_exitcode(status))
+
+    def _buried(self, worker: _Worker, code: int) -> None:
+        if worker.pipe >= 0:
+            _listen(worker)
+        if worker.pipe >= 0:
+            os.close(worker.pipe)
+        del self._workers[worker.process]
+        self._ended(worker.number)
+        if worker.crew is not self._crew or worker.kill_at is not None:
+            return  # it was to end
+        lived = time.monotonic() - worker.started
+        early = 0 if lived >= STEADY_SECONDS else worker.early_deaths + 1
+        pause = min(RESTART_SECONDS * 2.0 ** min(early - 1, 10), RESTART_SECONDS_MAX) if early else 0.0
+        self._due.append(_Due(time.monotonic() + pause, worker.place, early))
+        self._due.sort()
+        self._log.error(
+            "worker died and is replaced",
+            worker=worker.number,
+            process=worker.process,
+            exit_code=code,
+            said=worker.told.decode(errors="replace"),
+            seconds=pause,
+        )
+
+    def _end(self, workers: list[_Worker], number: signal.Signals, seconds: float) -> None:
+        for worker in workers:
+            os.kill(worker.process, number)  # a zombie until we reap it: the number is nobody else's
+            at = time.monotonic() + seconds + GRACE_SECONDS
+            worker.kill_at = at if worker.kill_at is None else min(at, worker.kill_at)
+
+    # A new process
+
+    def _fork(self, crew: Crew, place: int, early_deaths: int = 0, *, is_replacement: bool = False) -> _Worker:
+        taken = {worker.number for worker in self._workers.values()}
+        number = next(one for one in range(len(taken) + 1) if one not in taken)
+        pipe, ready = os.pipe()
+        with _no_signals():
+            process = os.fork()
+            if not process:
+                self._child(crew, Post(number, place, is_replacement, ready, self._lifeline), pipe)
+        os.close(ready)
+        worker = _Worker(process, number, place, crew, pipe, time.monotonic(), early_deaths)
+        self._workers[process] = worker
+        return worker
+
+    def _child(self, crew: Crew, post: Post, pipe: int) -> None:
+        code = os.EX_SOFTWARE
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in _WAKING:
+                # A terminal that closes tells all of its processes; what it means is the supervisor's to decide.
+                signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
+            pipes = [worker.pipe for worker in self._workers.values() if worker.pipe >= 0]
+            for end in (pipe, self._woken, self._waking, self._alive, *pipes):
+                os.close(end)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            code = crew.work(post)
+        except BaseException:  # noqa: BLE001 (a process of its own, which ends here)
+            self._log.exception("internal error")
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(code)
+
+
+def _noted(number: int, frame: object) -> None:
+    """Do nothing: what counts is the byte that a signal with a handler leaves in the pipe."""
+
+
+def _listen(worker: _Worker) -> None:
+    said = os.read(worker.pipe, _TOLD_MAX)
+    worker.is_ready = worker.is_ready or said == IS_READY
+    if not worker.is_ready:
+        worker.told += said
+    if not said or worker.is_ready or len(worker.told) >= _TOLD_MAX:
+        os.close(worker.pipe)
+        worker.pipe = -1
+
+
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    """Hold back signals, so that none comes between a fork and what the child makes of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAKING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
