@@ -53,9 +53,18 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def report(rows: Sequence[Row], where: Sequence[str], date: str) -> str:
+@dataclass(frozen=True)
+class Run:
+    """What was measured, what it was measured on, and what could not be."""
+
+    rows: Sequence[Row]
+    where: Sequence[str]
+    left_out: Sequence[str]
+
+
+def report(run: Run, date: str) -> str:
     """Write RESULTS.md; what the numbers mean stands in NOTES.md."""
     notes = Path(__file__).with_name("NOTES.md").read_text(encoding="utf-8")
-    machine = "".join(f"- {line}\n" for line in where)
+    machine = "".join(f"- {line}\n" for line in (*run.where, *run.left_out))
     command = f'make bench ARGS="--write {date}"'
-    return f"# Measured on {date}\n\n    {command}\n\n{machine}\n{table(rows)}\n{notes}"
+    return f"# Measured on {date}\n\n    {command}\n\n{machine}\n{table(run.rows)}\n{notes}"

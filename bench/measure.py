@@ -1,17 +1,21 @@
 """How a number is taken: wrk for what is hot, one request after another for what is cold; ratios within a round."""
 
+import contextlib
 import http.client
 import re
 import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES
 
 ACCEPT = ", ".join(sorted(MANIFEST_TYPES | INDEX_TYPES))
+_PIECE = 2**20
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
@@ -23,9 +27,19 @@ class Rate:
     bytes: float
 
 
-def wrk(program: str, url: str, *, connections: int, seconds: int) -> Rate:
+def wrk(program: str, url: str, *, connections: int, seconds: float) -> Rate:
     """Ask for one URL as fast as it is answered; raises RuntimeError where anything but 200 comes back."""
-    command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-H", f"Accept: {ACCEPT}", url]
+    command = [
+        program,
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds:.0f}s",
+        "--timeout",
+        "30s",
+        "-H",
+        f"Accept: {ACCEPT}",
+        url,
+    ]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     requests = re.search(r"Requests/sec:\s+([0-9.]+)", said)
     transfer = re.search(r"Transfer/sec:\s+([0-9.]+)([KMG]?)B", said)
@@ -69,3 +83,35 @@ class Client:
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
+
+
+def ask(url: str, path: str) -> float:
+    """Return how long a GET takes on a connection of its own; raises RuntimeError where it is not answered by 200."""
+    with contextlib.closing(Client(url)) as client:
+        return client.seconds(path)
+
+
+def fetch(url: str, path: str) -> int:
+    """Take a blob and let it go, in pieces of a megabyte; return how many bytes it had, all that were promised."""
+    parts = urlsplit(url)
+    room = bytearray(_PIECE)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status != http.client.OK:
+            raise RuntimeError(f"{url}{path}: {answer.status} {answer.reason}")
+        promised, got = int(answer.headers["Content-Length"]), 0
+        while taken := answer.readinto(room):
+            got += taken
+    if got != promised:
+        raise RuntimeError(f"{url}{path}: {got} bytes of {promised}")
+    return got
+
+
+def together(url: str, paths: Sequence[str]) -> float:
+    """Fetch all paths at the same time; return the bytes a second of all together."""
+    with ThreadPoolExecutor(len(paths)) as threads:
+        begun = time.perf_counter()
+        size = sum(threads.map(partial(fetch, url), paths))
+        return size / (time.perf_counter() - begun)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import verdicts
 from bench_report import Row
+from common import Bench
 from measure import ratio, rounds
 
 IMAGES = 200
@@ -24,6 +25,13 @@ def cosign() -> str | None:
     """Return the program that COSIGN names, that `make cross-check` has built, or that is installed; None without."""
     built = str(_COSIGN) if _COSIGN.exists() else None
     return os.environ.get("COSIGN") or built or shutil.which("cosign")
+
+
+def verify(bench: Bench) -> Iterator[Row]:
+    """Measure all of it."""
+    yield from verifications(bench.folder, bench.rounds)
+    yield from throughput(bench.rounds)
+    yield from loop_lag(bench.rounds)
 
 
 def verifications(folder: Path, count: int) -> Iterator[Row]:

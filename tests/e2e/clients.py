@@ -64,7 +64,7 @@ DockerCommand = Callable[..., Ended]
 
 
 @contextlib.contextmanager
-def dockerd(box: Box, mirror: str) -> Iterator[DockerCommand]:
+def dockerd(box: Box, mirror: str, driver: str = "vfs") -> Iterator[DockerCommand]:
     """Run a Docker daemon behind the mirror; yields a function that runs `docker` with these arguments against it."""
     _use(box, Kind.DOCKER, Hold.HELD, mirror)
     plugins = [str(Path(folder).parent / "libexec/docker/cli-plugins") for folder in box.tools.path]
@@ -74,9 +74,8 @@ def dockerd(box: Box, mirror: str) -> Iterator[DockerCommand]:
     options = [f"--{option}={box.folder / place}" for option, place in places.items()]
     alone = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
     # The containerd image store, from Docker 28 on, is another client altogether.
-    store = (
-        "feature=containerd-snapshotter" if os.environ.get("SEALGATE_E2E_CONTAINERD_STORE") else "storage-driver=vfs"
-    )
+    is_containerd = bool(os.environ.get("SEALGATE_E2E_CONTAINERD_STORE"))
+    store = "feature=containerd-snapshotter" if is_containerd else f"storage-driver={driver}"
 
     def docker(*arguments: str) -> Ended:
         return box.run("docker", "-H", f"unix://{socket}", *arguments)

@@ -120,24 +120,35 @@ def docker_registry(tools: Toolbox, folder: Path, address: tuple[str, int]) -> I
         yield f"http://{host}:{port}"
 
 
-@contextlib.contextmanager
-def sealgate(  # noqa: PLR0913, PLR0917 (a configuration, by its few parts)
-    tools: Toolbox, folder: Path, port: int, upstream: str, key: bytes, more: str = ""
-) -> Iterator[str]:
-    """Run `sealgate serve` until the block ends, for Docker Hub at the upstream, trusting the key; yields its URL."""
-    folder.mkdir()
+def configure(  # noqa: PLR0913, PLR0917 (a configuration, by its few parts)
+    folder: Path, port: int, upstream: str, key: bytes, more: str = "", server: str = ""
+) -> Path:
+    """Write the configuration of a Sealgate for Docker Hub at the upstream, trusting the key; return its path.
+
+    `more` are further tables, `server` further keys of [server]. The state is in the folder's `state`.
+    """
+    folder.mkdir(exist_ok=True)
     (folder / "release.pub").write_bytes(key)
-    (folder / "config.toml").write_text(
-        f'[server]\nlisten = "127.0.0.1:{port}"\nadmin_listen = "127.0.0.1:{port + 1}"\nstate_dir = "state"\n'
+    config = folder / "config.toml"
+    config.write_text(
+        f'[server]\nlisten = "127.0.0.1:{port}"\nadmin_listen = "127.0.0.1:{port + 1}"\nstate_dir = "state"\n{server}'
         f'[upstreams."docker.io"]\nurl = "{upstream}"\n'
         '[signers.release]\ntype = "cosign-key"\nkey_file = "release.pub"\n'
         '[[rules]]\nname = "everything"\nimages = ["**"]\nrequire = "release"\n'
         f"{more}",
         encoding="utf-8",
     )
+    return config
+
+
+@contextlib.contextmanager
+def sealgate(  # noqa: PLR0913, PLR0917 (a configuration, by its few parts)
+    tools: Toolbox, folder: Path, port: int, upstream: str, key: bytes, more: str = "", server: str = ""
+) -> Iterator[str]:
+    """Run `sealgate serve` until the block ends, with the configuration of `configure`; yields its URL."""
+    config = configure(folder, port, upstream, key, more, server)
     program = Path(sys.executable).with_name("sealgate")
-    command = [str(program), "serve", "--config", str(folder / "config.toml")]
-    with service(command, folder, tools, ("127.0.0.1", port)):
+    with service([str(program), "serve", "--config", str(config)], folder, tools, ("127.0.0.1", port)):
         yield f"http://127.0.0.1:{port}"
 
 
