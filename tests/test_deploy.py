@@ -1,0 +1,27 @@
+"""What is shipped for systemd is understood by systemd, and starts what there is."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).parents[1] / "deploy" / "systemd"
+COMMAND = "/opt/sealgate/bin/sealgate"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+def test_systemd_understands_the_units(tmp_path):
+    for unit in UNITS.iterdir():
+        (tmp_path / unit.name).write_text(unit.read_text().replace(COMMAND, sys.executable))
+    command = ["systemd-analyze", "verify", *map(str, sorted(tmp_path.iterdir()))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (a fixed command)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_service_starts_sealgate_and_knows_its_signals():
+    service = (UNITS / "sealgate.service").read_text()
+    assert f"ExecStart={COMMAND} serve --config /etc/sealgate/config.toml\n" in service
+    assert "Type=notify\n" in service
+    assert "-HUP" in service
