@@ -1,11 +1,15 @@
 """The content store as a configuration has it: for what serves, and for commands beside it."""
 
+import os
+import pwd
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from proxy.app.clock import clock
+from proxy.app.judging import DATABASE
 from proxy.config import Settings
-from proxy.stores.content import CONTENT, ContentStore
+from proxy.stores.content import CONTENT, ContentStore, StoreError
 from proxy.stores.content_account import ContentObserver
 
 
@@ -23,3 +27,24 @@ def open_content(
         yield store
     finally:
         store.close()
+
+
+def check_owner(state_dir: Path) -> None:
+    """Raise StoreError where the state is another user's: what is written by one of them the other cannot read."""
+    for path in (state_dir / DATABASE, state_dir / CONTENT, state_dir):
+        with suppress(FileNotFoundError, PermissionError):
+            owner = path.stat().st_uid
+            if owner != os.geteuid():
+                name = _user(owner)
+                raise StoreError(
+                    f"{path} belongs to user {name}, and this is {_user(os.geteuid())}, whose files Sealgate could not"
+                    f" read: run it as that user (sudo -u {name} sealgate ...)"
+                )
+            return
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"#{number}"  # as sudo reads it

@@ -1,20 +1,32 @@
 """`sealgate cache`: the blobs that are kept on disk. Safe beside a running Sealgate, which shares the folder."""
 
 import asyncio
+import heapq
 import operator
+import platform as machine
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from proxy import app as application
-from proxy.cli import render
-from proxy.cli.options import CONFIG, Config, Json
-from proxy.config import load
+from proxy.app.content import check_owner
+from proxy.app.warming import NoRoomError, warm
+from proxy.cli import bars, render, warmed
+from proxy.cli.clients import InputError
+from proxy.cli.options import CONFIG, Config, Json, read_reference
+from proxy.config import Settings, load
 from proxy.oci.digest import Digest
-from proxy.stores.content import ContentStore
+from proxy.oci.errors import MalformedError
+from proxy.oci.platforms import Platform
+from proxy.stores.content import CONTENT, ContentStore, Entry
 
-app = typer.Typer(help="The blobs that are kept: what there is, whether it is right, and less of it.")
+ALL_PLATFORMS = "all"
+
+app = typer.Typer(help="The blobs that are kept: what there is, whether it is right, more of it, and less.")
 
 
 class _Told:
@@ -36,47 +48,85 @@ class _Told:
         render.note(fault)
 
 
+@contextmanager
+def _opened(settings: Settings, told: _Told, *, bytes_max: int | None = None) -> Iterator[ContentStore]:
+    """Open what is kept; raises InputError where nothing is: a mistaken path is not to look like an empty store."""
+    state_dir = settings.server.state_dir
+    check_owner(state_dir)
+    if not (state_dir / CONTENT).exists():
+        hint = "it is made when Sealgate serves, or by sealgate cache warm; --config names another configuration"
+        raise InputError(f"nothing is kept: there is no {state_dir / CONTENT}", hint)
+    with application.open_content(settings, told, bytes_max=bytes_max) as store:
+        yield store
+
+
 @app.command()
 def stats(config: Config = CONFIG, *, as_json: Json = False) -> None:
     """Say how much is kept, and how much may be."""
     settings = load(config)
-    with application.open_content(settings, _Told()) as store:
+    with render.busy("counting"), _opened(settings, _Told()) as store:
         held = store.stats()
+    limit = settings.cache.size
     if as_json:
-        render.document({"files": held.files, "bytes": held.bytes, "bytes_max": settings.cache.size})
+        render.document({"files": held.files, "bytes": held.bytes, "bytes_max": limit})
+    elif limit:
+        render.result(f"{held.files} files, {render.size(held.bytes)} of {render.size(limit)}")
     else:
-        limit = render.size(settings.cache.size)
-        render.result(f"{held.files} files, {render.size(held.bytes)} of {limit}")
+        render.result(f"{held.files} files, {render.size(held.bytes)}; the cache is off ([cache] size = 0)")
 
 
 @app.command("ls")
-def list_content(config: Config = CONFIG, *, as_json: Json = False) -> None:
-    """List what is kept, what was used last first."""
-    with application.open_content(load(config), _Told()) as store:
-        entries = sorted(store.entries(), key=operator.attrgetter("used"), reverse=True)
-    rows = [(str(one.digest), one.size, datetime.fromtimestamp(one.used, UTC)) for one in entries]
+def list_content(
+    config: Config = CONFIG,
+    *,
+    most: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, metavar="N", help="No more than N. Default: all.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List what is kept, what was used last first: digest, size, and the last use, true to the hour."""
+    used = operator.attrgetter("used")
+    with render.busy("listing"), _opened(load(config), _Told()) as store:
+        found = store.entries()
+        entries = sorted(found, key=used, reverse=True) if most is None else heapq.nlargest(most, found, key=used)
     if as_json:
-        render.document([{"digest": digest, "size": size, "used": used.isoformat()} for digest, size, used in rows])
-        return
-    for digest, size, used in rows:
-        render.result(f"{digest}  {render.size(size):>10}  {used:%Y-%m-%d %H:%M}")
+        render.documents(map(_entry, entries))
+    else:
+        render.lines(f"{one.digest}  {render.size(one.size):>10}  {_used(one):%Y-%m-%d %H:%M}" for one in entries)
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    return {"digest": str(entry.digest), "size": entry.size, "used": _used(entry).isoformat()}
+
+
+def _used(entry: Entry) -> datetime:
+    return datetime.fromtimestamp(entry.used, UTC)
 
 
 @app.command()
 def verify(config: Config = CONFIG, *, as_json: Json = False) -> None:
     """Read everything again and remove what is wrong. Exit code 1 if anything was."""
     told = _Told()
-    with application.open_content(load(config), told) as store:
-        digests = [one.digest for one in store.entries()]
-        asyncio.run(_verify(store, digests))
+    with _opened(load(config), told) as store:
+        files = asyncio.run(_verify(store))
     wrong = [str(one) for one in told.corrupt]
     if as_json:
-        render.document({"files": len(digests), "removed": wrong})
+        render.document({"files": files, "removed": wrong})
     else:
         for digest in wrong:
             render.result(f"removed {digest}")
-        render.result(f"{len(digests)} files read, {len(wrong)} wrong")
+        render.result(f"{files} files read, {len(wrong)} wrong")
     raise typer.Exit(1 if wrong else 0)
+
+
+async def _verify(store: ContentStore) -> int:
+    files = 0
+    with bars.counting_bytes("reading", store.stats().bytes) as done:
+        for entry in store.entries():
+            await store.verify_again(entry.digest)
+            done(entry.size)
+            files += 1
+    return files
 
 
 @app.command()
@@ -88,7 +138,10 @@ def prune(
 ) -> None:
     """Remove what was not used for longest, down to nine tenths of the limit; or everything."""
     settings = load(config)
-    with application.open_content(settings, _Told(), bytes_max=0 if everything else None) as store:
+    with (
+        render.busy("removing what was not used for longest"),
+        _opened(settings, _Told(), bytes_max=0 if everything else None) as store,
+    ):
         swept = asyncio.run(store.sweep())
     if as_json:
         render.document({"removed": swept.evicted, "files": swept.files, "bytes": swept.bytes})
@@ -96,6 +149,65 @@ def prune(
         render.result(f"{swept.evicted} files removed, {swept.files} left, {render.size(swept.bytes)}")
 
 
-async def _verify(store: ContentStore, digests: list[Digest]) -> None:
-    for digest in render.progress(digests, "reading"):
-        await store.verify_again(digest)
+@app.command("warm")
+def warm_images(
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="For example ghcr.io/org/app:1.")],
+    config: Config = CONFIG,
+    *,
+    platform: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OS/ARCH",
+            help="Of an image for several platforms, those to bring in; repeat it. Default: this machine's."
+            f" '{ALL_PLATFORMS}' is every one.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge images as a pull would, and bring in the blobs of those that would be served, before anybody asks.
+
+    Verdicts are remembered, and written to the audit log if it is a file. What is there already is not fetched again.
+    Exit code 0: all there, 1: an image is refused, 3: one could not be judged, or not all of it could be had.
+    """
+    settings = load(config)
+    references = list(dict.fromkeys(map(read_reference, images)))
+    wanted = _platforms(platform)
+    if not settings.cache.size:
+        raise InputError("the cache is off ([cache] size = 0), so nothing can be kept", "give it a size, as in '10GiB'")
+    check_owner(settings.server.state_dir)
+    try:
+        with bars.Warming() as watch:
+            came = asyncio.run(warm(settings, references, wanted, watch))
+    except NoRoomError as err:
+        raise _too_much(err) from err
+    if as_json:
+        render.documents(map(warmed.document, came))
+    else:
+        for image in came:
+            render.result(*warmed.lines(image))
+    raise typer.Exit(warmed.exit_code(came))
+
+
+def _platforms(named: list[str] | None) -> tuple[Platform, ...]:
+    if named is None:
+        # Images are Linux's, whatever this is.
+        return (Platform.of("linux", machine.machine().lower()),)
+    if ALL_PLATFORMS in named:
+        return ()
+    try:
+        return tuple(map(Platform.parse, named))
+    except MalformedError as err:
+        raise InputError(str(err), f"write it as linux/amd64 or linux/arm/v7, or '{ALL_PLATFORMS}'") from err
+
+
+def _too_much(err: NoRoomError) -> InputError:
+    needed, room = render.size(err.needed), render.size(err.room)
+    fewer = "name fewer images, or fewer platforms (--platform)"
+    if err.folder is None:
+        return InputError(
+            f"the images take {needed}, and [cache] size allows {room}: nothing was fetched", f"allow more, or {fewer}"
+        )
+    return InputError(
+        f"the images take {needed} more, and the disk of {err.folder} has room for {room}: nothing was fetched",
+        f"make room on {Path(err.folder)}, or {fewer}",
+    )

@@ -13,12 +13,11 @@ from proxy import __version__
 from proxy import app as application
 from proxy.cli import bundles, cache, documents, examined, render
 from proxy.cli import demo as demonstration
-from proxy.cli.clients import Client, Endpoint, InputError, check_registries, setups
+from proxy.cli.clients import Client, Endpoint, check_registries, setups
 from proxy.cli.install import read_ca, write
-from proxy.cli.options import CONFIG, Config, Json
+from proxy.cli.options import CONFIG, Config, Json, read_reference
 from proxy.config import load
-from proxy.oci.errors import MalformedError
-from proxy.oci.reference import DOCKER_HUB, Reference
+from proxy.oci.reference import DOCKER_HUB
 from proxy.verdict import Accepted, InsecureUnverified, Refused, Undetermined
 
 # An insecure rule that lets an image through has done what it says; what it is called is in the output.
@@ -65,7 +64,7 @@ def verify(
     Exit code 0: accepted, 1: refused, 3: could not be decided. The rule's mode does not change it.
     """
     settings = load(config)
-    reference = _reference(image)
+    reference = read_reference(image)
     with render.busy(f"looking for signatures of {reference}"):
         seen = asyncio.run(application.verify(settings, reference))
     if as_json:
@@ -73,13 +72,6 @@ def verify(
     else:
         render.result(*examined.examination(seen))
     raise typer.Exit(_EXIT_CODES[type(seen.verdict)])
-
-
-def _reference(image: str) -> Reference:
-    try:
-        return Reference.parse(image)
-    except MalformedError as err:
-        raise InputError(str(err), "write it as for docker pull: ghcr.io/org/app:1") from err
 
 
 @app.command()

@@ -1,9 +1,13 @@
-"""Options that commands share."""
+"""Options and arguments that commands share."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from proxy.cli.clients import InputError
+from proxy.oci.errors import MalformedError
+from proxy.oci.reference import Reference
 
 CONFIG = Path("/etc/sealgate/config.toml")
 
@@ -12,3 +16,11 @@ Config = Annotated[
     typer.Option("--config", "-c", envvar="SEALGATE_CONFIG", metavar="FILE", help="The configuration, TOML."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def read_reference(text: str) -> Reference:
+    """Read an image name; raises InputError for what is none."""
+    try:
+        return Reference.parse(text)
+    except MalformedError as err:
+        raise InputError(str(err), "write it as for docker pull: ghcr.io/org/app:1") from err

@@ -1,14 +1,13 @@
-"""Everything that is printed: results on stdout, everything else on stderr. No other module of this room writes."""
+"""Everything that is printed: results on stdout, everything else on stderr. Only `bars` of this room writes too."""
 
 import json
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NoReturn, TextIO, TypeVar
+from typing import Any, NoReturn, TextIO
 
 from rich import box, filesize
 from rich.console import Console, RenderableType
-from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
@@ -20,12 +19,11 @@ from proxy.config import Settings
 _PIPE_WIDTH = 240
 # Texts that a registry chose: no longer than this, and nothing in them that a terminal obeys.
 _FOREIGN_MAX = 300
-T = TypeVar("T")
 
 _COLOURS = {"accepted": "green", "insecure_unverified": "yellow", "refused": "red", "undetermined": "magenta"}
 
 
-class _Terminal(Console):
+class Terminal(Console):
     """A rich console that leaves a closed pipe to the one who decides about exits."""
 
     def __init__(self, file: TextIO | None) -> None:
@@ -33,12 +31,13 @@ class _Terminal(Console):
         super().__init__(file=file, width=width, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
     def on_broken_pipe(self) -> NoReturn:
+        """Raise BrokenPipeError."""
         raise BrokenPipeError
 
 
 def result(*parts: RenderableType) -> None:
     """Print to stdout, one part a line."""
-    _Terminal(sys.stdout).print(*parts, sep="\n")
+    Terminal(sys.stdout).print(*parts, sep="\n")
 
 
 def document(value: Any) -> None:  # noqa: ANN401 (whatever JSON can hold)
@@ -46,9 +45,24 @@ def document(value: Any) -> None:  # noqa: ANN401 (whatever JSON can hold)
     result(json.dumps(value, indent=2))
 
 
+def documents(values: Iterable[dict[str, Any]]) -> None:
+    """Print a JSON array to stdout, an object a line, as they come: there may be a million."""
+    before = "["
+    for value in values:
+        sys.stdout.write(before + json.dumps(value))
+        before = ",\n "
+    sys.stdout.write("[]\n" if before == "[" else "]\n")
+
+
+def lines(texts: Iterable[str]) -> None:
+    """Print lines to stdout as they come: of ours, nothing in them that a terminal obeys."""
+    for text in texts:
+        sys.stdout.write(f"{text}\n")
+
+
 def error(message: str, hint: str | None = None) -> None:
     """Print what went wrong and what would help to stderr: lower case, without a full stop."""
-    terminal = _Terminal(sys.stderr)
+    terminal = Terminal(sys.stderr)
     terminal.print(f"sealgate: error: {_sentence(message)}", style="red")
     if hint:
         terminal.print(f"sealgate: hint: {_sentence(hint)}")
@@ -56,7 +70,7 @@ def error(message: str, hint: str | None = None) -> None:
 
 def note(message: str) -> None:
     """Print a line about what is going on to stderr."""
-    _Terminal(sys.stderr).print(f"sealgate: {message}")
+    Terminal(sys.stderr).print(f"sealgate: {message}")
 
 
 def ready(addresses: Addresses) -> None:
@@ -67,14 +81,8 @@ def ready(addresses: Addresses) -> None:
 
 def busy(what: str) -> AbstractContextManager[object]:
     """Show that something is under way while the context lasts; only on a terminal."""
-    terminal = _Terminal(sys.stderr)
+    terminal = Terminal(sys.stderr)
     return terminal.status(what) if terminal.is_terminal else nullcontext()
-
-
-def progress(items: Sequence[T], what: str) -> Iterable[T]:
-    """Go through the items and show how far it is; only on a terminal."""
-    terminal = _Terminal(sys.stderr)
-    return track(items, what, console=terminal, disable=not terminal.is_terminal, transient=True)
 
 
 def size(count: int) -> str:

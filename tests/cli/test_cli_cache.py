@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import pwd
 
 import pytest
 from support.content import Told
@@ -58,6 +60,54 @@ def test_what(run):
     assert code == 0
     assert {line.split()[0] for line in out.splitlines()} == {str(Digest.of(blob)) for blob in BLOBS}
     assert {one["size"] for one in json.loads(run("ls", "--json")[1])} == {3, 3000, 5}
+    assert len(run("ls", "-n", "2")[1].splitlines()) == 2
+    assert run("prune", "--all")[0] == 0
+    assert run("ls") == (0, "")
+    assert run("ls", "--json") == (0, "[]\n")
+
+
+def test_what_was_used_last_comes_first(run, config):
+    for number, blob in enumerate(BLOBS):
+        (path,) = (config.parent / "state").rglob(Digest.of(blob).hex)
+        os.utime(path, (number * 86400, number * 86400))
+    for arguments in ((), ("-n", "3")):
+        lines = run("ls", *arguments)[1].splitlines()
+        assert lines == [
+            f"{Digest.of(blob)}  {size:>10}  1970-01-0{day} 00:00"
+            for blob, size, day in ((BLOBS[2], "5 bytes", 3), (BLOBS[1], "3.0 kB", 2), (BLOBS[0], "3 bytes", 1))
+        ]
+
+
+def test_a_cache_that_is_off(run, config):
+    config.write_text(config.read_text() + "[cache]\nsize = 0\n")
+    assert run("stats") == (0, "3 files, 3.0 kB; the cache is off ([cache] size = 0)\n")
+    assert run("prune") == (0, "3 files removed, 0 left, 0 bytes\n")
+
+
+def fails(capsys, config, *arguments):
+    code = cli.run(["cache", *arguments, "--config", str(config)])
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    return err
+
+
+@pytest.mark.parametrize("command", ["stats", "ls", "verify", "prune"])
+def test_where_nothing_is_kept_nothing_is_made(config, capsys, command):
+    config.write_text(config.read_text().replace('"state"', '"elsewhere"'))
+    err = fails(capsys, config, command)
+    assert f"sealgate: error: nothing is kept: there is no {config.parent}/elsewhere/content\n" in err
+    assert "--config names another configuration" in err
+    assert not (config.parent / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("command", [("stats",), ("ls",), ("verify",), ("prune",), ("warm", "docker.io/team/app:1")])
+def test_the_state_of_another_user(config, capsys, monkeypatch, command):
+    """What root writes into the state of a Sealgate that runs as another user, that one cannot read."""
+    owner = pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.setattr("proxy.app.content.os.geteuid", lambda: 987654)
+    err = fails(capsys, config, *command)
+    assert f"content belongs to user {owner}, and this is #987654, whose files Sealgate could not read" in err
+    assert f"(sudo -u {owner} sealgate ...)" in err
 
 
 def test_whether_it_is_right(run, config):
@@ -74,6 +124,17 @@ def test_less_of_it(run):
     assert run("prune") == (0, "0 files removed, 3 left, 3.0 kB\n")
     assert run("prune", "--all") == (0, "3 files removed, 0 left, 0 bytes\n")
     assert json.loads(run("prune", "--all", "--json")[1]) == {"removed": 0, "files": 0, "bytes": 0}
+
+
+def test_a_disk_that_fails(config, capsys, monkeypatch):
+    def fail(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("proxy.stores.content_folder.ContentFolder.open", fail)
+    assert cli.run(["cache", "verify", "--config", str(config)]) == 0
+    out, err = capsys.readouterr()
+    assert out == "3 files read, 0 wrong\n"
+    assert err == "sealgate: OSError: [Errno 5] Input/output error\n" * 3
 
 
 def test_a_folder_that_cannot_be_used(config, capsys):

@@ -1,0 +1,380 @@
+"""`sealgate cache warm`: judged as a pull would be, fetched once, and of use to who serves."""
+
+import asyncio
+import json
+import re
+
+import pytest
+from aiohttp import ClientSession
+from support.content import Told
+from support.stack import KEY, sign
+
+from proxy.app import open_content, running
+from proxy.app import warming as module
+from proxy.cli import cache
+from proxy.cli import main as cli
+from proxy.config import load
+from proxy.demo.images import Image, image, index
+from proxy.demo.registry import Registry, serve
+from proxy.demo.signing import classic_signature
+from proxy.oci.digest import Digest
+from proxy.oci.manifest import Descriptor
+from proxy.oci.platforms import Platform
+
+GOOD, BAD, WARNED = image("good"), image("bad"), image("warned")
+MULTI = index([image(f"multi {one}", architecture=one) for one in ("amd64", "arm64", "s390x")])
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    monkeypatch.setattr(cache.machine, "machine", lambda: "x86_64")
+
+
+@pytest.fixture
+def registry():
+    made = Registry()
+    for name, one, signed in (
+        ("good", GOOD, True),
+        ("bad", BAD, False),
+        ("warned", WARNED, False),
+        ("multi", MULTI, True),
+    ):
+        one.add_to(made, f"team/{name}", "1")
+        if signed:
+            sign(made, f"team/{name}", one.media_type, one.body)
+    return made
+
+
+@pytest.fixture
+async def url(registry):
+    async with serve(registry) as url:
+        yield url
+
+
+@pytest.fixture
+def config(tmp_path, url):
+    path = tmp_path / "sealgate.toml"
+    (tmp_path / "release.pub").write_bytes(KEY.public_pem)
+    path.write_text(f"""
+[server]
+listen = "127.0.0.1:0"
+admin_listen = "127.0.0.1:0"
+state_dir = "state"
+audit_log = "audit.log"
+[upstreams."docker.io"]
+url = "{url}"
+[upstreams."away.test"]
+url = "http://127.0.0.1:1"
+insecure_http = true
+[signers.release]
+type = "cosign-key"
+key_file = "release.pub"
+[[rules]]
+name = "everything"
+images = ["**"]
+require = "release"
+[[rules]]
+name = "seen-only"
+images = ["docker.io/team/warned"]
+require = "release"
+mode = "warn"
+[[rules]]
+name = "open"
+images = ["away.test/**"]
+require = "insecure_allow_unverified"
+[cache]
+size = "10GiB"
+""")
+    return path
+
+
+@pytest.fixture
+def warm(config, capfd):
+    """Run the command; return its exit code and both outputs."""
+
+    async def warm(*arguments):
+        capfd.readouterr()
+        code = await asyncio.to_thread(cli.run, ["cache", "warm", "--config", str(config), *arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return warm
+
+
+def asked_for(registry, what):
+    return [path for _, path in registry.requests if f"/{what}/" in path]
+
+
+def kept(config):
+    with open_content(load(config), Told()) as store:
+        return {one.digest for one in store.entries()}
+
+
+def digests(*blobs):
+    return {Digest.of(blob) for blob in blobs}
+
+
+async def test_what_is_accepted_comes_in_and_what_is_refused_does_not(warm, config, registry):
+    code, out, err = await warm("team/good:1", "team/bad:1")
+    size = f"{sum(map(len, GOOD.blobs)) / 1000:.1f} kB"
+    assert (code, err) == (1, "")
+    assert out.splitlines() == [
+        f"accepted docker.io/team/good:1@{GOOD.digest}: signed by release; 3 blobs of {size}: 3 fetched ({size})",
+        f"refused docker.io/team/bad:1@{BAD.digest}: not signed",
+    ]
+    assert kept(config) == digests(*GOOD.blobs)
+    assert not any("/team/bad/" in path for path in asked_for(registry, "blobs"))
+
+
+async def test_what_is_there_is_not_fetched_again(warm, registry):
+    assert (await warm("team/good:1"))[0] == 0
+    registry.requests.clear()
+    code, out, _ = await warm("team/good:1")
+    assert code == 0
+    assert out.endswith(": 3 there already\n")
+    assert asked_for(registry, "blobs") == []
+
+
+async def test_who_serves_needs_neither_the_signatures_nor_the_blobs(warm, config, registry):
+    assert (await warm("team/multi:1"))[0] == 0
+    registry.requests.clear()
+    child = MULTI.children[0]
+    async with running(load(config)) as at, ClientSession(at.registry) as client:
+        for path in ("manifests/1", f"manifests/{child.digest}", *(f"blobs/{Digest.of(one)}" for one in child.blobs)):
+            async with client.get(f"/v2/team/multi/{path}") as response:
+                assert response.status == 200
+                await response.read()
+    assert asked_for(registry, "blobs") == []
+    assert asked_for(registry, "referrers") == []
+    assert not any("sha256-" in path for path in asked_for(registry, "manifests"))
+
+
+async def test_it_runs_beside_who_serves(warm, config, registry):
+    async with running(load(config)) as at, ClientSession(at.registry) as client:
+        assert (await warm("team/good:1"))[0] == 0
+        registry.requests.clear()
+        async with client.get("/v2/team/good/manifests/1") as response:
+            assert response.status == 200
+        async with client.get(f"/v2/team/good/blobs/{Digest.of(GOOD.blobs[1])}") as response:
+            assert await response.read() == GOOD.blobs[1]
+    assert asked_for(registry, "blobs") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "children", "named"),
+    [
+        ((), [0], "linux/amd64: "),
+        (("--platform", "linux/arm64/v8", "--platform", "linux/s390x"), [1, 2], "linux/arm64, linux/s390x: "),
+        (("--platform", "all"), [0, 1, 2], "linux/amd64, linux/arm64, linux/s390x: "),
+    ],
+)
+async def test_of_an_index_what_is_wanted(warm, config, arguments, children, named):
+    code, out, _ = await warm("team/multi:1", *arguments)
+    assert code == 0
+    assert named in out
+    assert kept(config) == digests(*(blob for n in children for blob in MULTI.children[n].blobs))
+
+
+async def test_an_index_without_what_is_wanted(warm, config):
+    code, out, _ = await warm("team/multi:1", "--platform", "linux/riscv64")
+    assert code == 3
+    assert "  missing linux/riscv64: the index has linux/amd64, linux/arm64, linux/s390x" in out.splitlines()
+    assert kept(config) == set()
+
+
+def add_index(registry, *children):
+    body = index(children)
+    body.add_to(registry, "team/odd", "1")
+    sign(registry, "team/odd", body.media_type, body.body)
+
+
+async def test_an_index_in_an_index(warm, config, registry):
+    add_index(registry, MULTI)
+    assert (await warm("team/odd:1"))[0] == 0
+    assert kept(config) == digests(*MULTI.children[0].blobs)
+
+
+async def test_an_index_with_attestations(warm, config, registry):
+    made = classic_signature(KEY, Descriptor(GOOD.media_type, GOOD.digest, len(GOOD.body)))
+    attestation = Image(made.media_type, made.manifest_body, tuple(made.blobs.values()), architecture="unknown")
+    add_index(registry, GOOD, attestation)
+    code, out, _ = await warm("team/odd:1", "--platform", "all")
+    assert (code, "missing" in out) == (0, False)
+    assert kept(config) == digests(*GOOD.blobs)
+
+
+@pytest.mark.parametrize("wrong", ["lost", "refused", "many"])
+async def test_a_child_that_does_not_come(warm, config, registry, monkeypatch, wrong):
+    child = MULTI.children[0].digest
+    cause = {"lost": "docker.io", "refused": "is refused by itself", "many": "there are more than 0 manifests"}[wrong]
+    if wrong == "lost":
+        del registry._repositories["team/multi"].manifests[str(child)]
+    elif wrong == "refused":
+        monkeypatch.setattr("proxy.gate.gate.PARENTS_TRIED_MAX", 0)
+    else:
+        monkeypatch.setattr(module, "DESCRIPTORS_MAX", 0)
+    code, out, _ = await warm("team/multi:1")
+    assert code == 3
+    assert f"\n  missing {child}: {cause}" in out
+    assert kept(config) == set()
+
+
+async def test_what_does_not_stay(warm, config, monkeypatch):
+    """Whoever else fills the store at the same time: what is not there in the end is not said to be."""
+    keep = module.Transfers.keep
+
+    async def lost(transfers, repository, digest, size, arrived):
+        kept = await keep(transfers, repository, digest, size, arrived)
+        transfers._store.remove(digest)
+        return kept
+
+    monkeypatch.setattr(module.Transfers, "keep", lost)
+    code, out, _ = await warm("team/good:1")
+    assert code == 3
+    assert out.count("there was no room for it to stay") == 3
+    assert kept(config) == set()
+
+
+async def test_room_is_made_for_what_comes(warm, config):
+    config.write_text(config.read_text().replace('"10GiB"', '"4KiB"'))
+    assert (await warm("team/good:1"))[0] == 0
+    assert (await warm("team/multi:1"))[0] == 0
+    assert len(kept(config)) < 6
+    assert kept(config) >= digests(*MULTI.children[0].blobs)
+
+
+async def test_a_refusal_that_only_warns(warm, config):
+    code, out, _ = await warm("team/warned:1")
+    assert code == 0
+    assert "refused docker.io/team/warned:1" in out
+    assert "not signed; served all the same, for the rule's mode is warn; 3 blobs" in out
+    assert kept(config) == digests(*WARNED.blobs)
+
+
+async def test_what_could_not_be_found_out(warm, registry):
+    code, out, _ = await warm("away.test/app:1", "team/none:1", "team/good:1")
+    assert code == 3
+    assert re.search(r"^failed away.test/app:1: away.test could not be reached", out, re.MULTILINE)
+    assert re.search(r"^failed docker.io/team/none:1: docker.io", out, re.MULTILINE)
+    assert re.search(r"^accepted docker.io/team/good:1@", out, re.MULTILINE)
+    # what is refused is told before what could not be found out
+    assert (await warm("team/none:1", "team/bad:1"))[0] == 1
+
+
+async def test_as_json(warm):
+    code, out, _ = await warm("team/good:1", "team/bad:1", "team/none:1", "--json")
+    good, bad, none = json.loads(out)
+    size = sum(map(len, GOOD.blobs))
+    assert code == 1
+    assert good == {
+        "image": "docker.io/team/good",
+        "tag": "1",
+        "digest": str(GOOD.digest),
+        "rule": "everything",
+        "mode": "enforce",
+        "verdict": "accepted",
+        "reason": None,
+        "explanation": "signed by release",
+        "served": True,
+        "platforms": [],
+        "blobs": 3,
+        "bytes": size,
+        "came": 3,
+        "came_bytes": size,
+        "missing": [],
+    }
+    assert (bad["verdict"], bad["reason"], bad["served"], bad["blobs"]) == ("refused", "not_signed", False, 0)
+    assert (none["verdict"], none["digest"], none["served"]) == (None, None, False)
+
+
+async def test_the_audit_log_has_the_verdicts(warm, config):
+    await warm("team/good:1", "team/bad:1")
+    lines = [json.loads(line) for line in (config.parent / "audit.log").read_text().splitlines()]
+    assert {(line["event"], line["image"], line["verdict"], line["client"]) for line in lines} == {
+        ("verdict", "docker.io/team/good", "accepted", "sealgate cache warm"),
+        ("verdict", "docker.io/team/bad", "refused", "sealgate cache warm"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "hint"),
+    [
+        (("nobody.test/app:1",), "nobody.test is not one of the configured upstreams", "check-config lists"),
+        (("team/good:1", "Team/App"), "pattern for <name>", "write it as for docker pull"),
+        (("team/good:1", "--platform", "amd64"), "platform 'amd64' is not", "write it as linux/amd64"),
+        ((), "missing argument", "sealgate cache warm --help"),
+    ],
+)
+async def test_mistakes_are_told_before_anything_is_asked(warm, registry, arguments, error, hint):
+    code, out, err = await warm(*arguments)
+    assert (code, out) == (2, "")
+    assert error in err.lower() if error == "missing argument" else error in err
+    assert hint in err
+    assert registry.requests == []
+
+
+async def test_a_cache_that_is_off(warm, config, registry):
+    config.write_text(config.read_text().replace('"10GiB"', "0"))
+    code, _, err = await warm("team/good:1")
+    assert (code, registry.requests) == (2, [])
+    assert err.splitlines() == [
+        "sealgate: error: the cache is off ([cache] size = 0), so nothing can be kept",
+        "sealgate: hint: give it a size, as in '10GiB'",
+    ]
+
+
+async def test_more_than_may_be_kept(warm, config, registry):
+    config.write_text(config.read_text().replace('"10GiB"', '"1KiB"'))
+    code, out, err = await warm("team/good:1")
+    assert (code, out) == (2, "")
+    assert re.match(r"sealgate: error: the images take \S+ kB, and \[cache\] size allows 1.0 kB: nothing was", err)
+    assert "--platform" in err
+    assert kept(config) == set()
+
+
+async def test_more_than_the_disk_takes(warm, config, monkeypatch):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100}))
+    code, _, err = await warm("team/good:1")
+    assert code == 2
+    assert re.match(r"sealgate: error: the images take \S+ kB more, and the disk of \S+/state has room for 100 b", err)
+
+
+async def test_a_blob_that_the_registry_has_lost(warm, config, registry):
+    del registry._repositories["team/good"].blobs[str(Digest.of(GOOD.blobs[1]))]
+    code, out, _ = await warm("team/good:1", "--json")
+    (only,) = json.loads(out)
+    assert code == 3
+    assert (only["blobs"], only["came"]) == (3, 2)
+    assert [one["what"] for one in only["missing"]] == [str(Digest.of(GOOD.blobs[1]))]
+    _, out, _ = await warm("team/good:1")
+    assert ": 2 there already, 1 missing\n  missing sha256:" in out
+
+
+async def test_a_blob_that_another_repository_has(warm, config, registry):
+    same = image("good")
+    same.add_to(registry, "team/copy", "1")
+    sign(registry, "team/copy", same.media_type, same.body)
+    del registry._repositories["team/good"].blobs[str(Digest.of(GOOD.blobs[1]))]
+    assert (await warm("team/good:1", "team/copy:1"))[0] == 0
+    assert kept(config) == digests(*GOOD.blobs)
+
+
+async def test_a_disk_that_fills_up(warm, config, monkeypatch):
+    monkeypatch.setattr("proxy.stores.content_folder.ContentFolder.room", lambda _: 700)
+    code, out, err = await warm("team/good:1")
+    assert code == 3
+    assert out.count("No space left on device") == 2
+    assert err.count("No space left on device") == 1
+
+
+async def test_a_signature_itself(warm, config, registry):
+    (tag,) = [path for path in registry._repositories["team/good"].manifests if path != str(GOOD.digest)]
+    code, out, _ = await warm(f"team/good@{tag}")
+    assert code == 0
+    assert "a signature, which is served without a verdict and not kept" in out
+    assert kept(config) == set()
+
+
+def test_this_machine(monkeypatch):
+    monkeypatch.setattr(cache.machine, "machine", lambda: "aarch64")
+    assert cache._platforms(None) == (Platform("linux", "arm64"),)
