@@ -8,6 +8,7 @@ from typing import BinaryIO, Protocol
 from aiohttp import web
 
 from proxy.oci.errors import RegistryError, UnavailableError
+from proxy.upstream.patience import Patience
 
 # A client that takes nothing for so long is gone, and holds a connection to the upstream that others need.
 CLIENT_STALL_SECONDS = 300.0
@@ -35,14 +36,17 @@ class Sending:
     image: str
     observer: Observer
 
-    async def chunks(self, response: web.StreamResponse, chunks: AsyncIterator[bytes]) -> RegistryError | None:
+    async def chunks(
+        self, response: web.StreamResponse, chunks: AsyncIterator[bytes | memoryview]
+    ) -> RegistryError | None:
         """Send the chunks; return what cut them short, if anything did but the client."""
         try:
             await response.prepare(self.request)
-            async for chunk in chunks:
-                async with asyncio.timeout(CLIENT_STALL_SECONDS):
-                    await response.write(chunk)
-                self.observer.sent("blobs", len(chunk))
+            async with Patience(CLIENT_STALL_SECONDS) as limited:
+                async for chunk in chunks:
+                    with limited:
+                        await response.write(chunk)
+                    self.observer.sent("blobs", len(chunk))
         except TimeoutError:
             self._abort()
         except ConnectionError:

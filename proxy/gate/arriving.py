@@ -14,7 +14,7 @@ from proxy.stores.database import StoreError
 
 # The end of a blob that nobody gets before the digest of the whole is proven.
 HELD_BYTES = 64 * 1024
-# What a reader takes at once: it is copied twice on its way from the page cache to the socket.
+# What a reader takes at once: behind others it is copied twice on its way from the page cache to the socket.
 READ_BYTES = 256 * 1024
 # What was received so lately is read in memory; what is further back may have to come from the disk, by a thread.
 CACHED_BYTES = 8 * 1024 * 1024
@@ -74,7 +74,7 @@ class Arriving:
         """Let go of the file."""
         self._file.close()
 
-    async def chunks(self, part: range) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, part: range) -> AsyncGenerator[bytes | memoryview, None]:
         """Return this part of the blob as it arrives; the blob's end comes only when the digest is proven.
 
         Raises oci.errors where it will not come. Where the disk fails, the rest comes straight from the upstream.
@@ -94,8 +94,11 @@ class Arriving:
             yield chunk
             at += len(chunk)
 
-    async def _read(self, at: int, stop: int) -> bytes:
+    async def _read(self, at: int, stop: int) -> bytes | memoryview:
         stop = min(stop, await self._readable(at))
+        recent = self._incoming.recent(at)
+        if recent is not None:
+            return recent[: stop - at]
         behind = self._incoming.received - at
         if behind <= CACHED_BYTES:
             chunk = os.pread(self._file.fileno(), stop - at, at)

@@ -84,7 +84,8 @@ def part_from(stream: BlobStream, wanted: range, size: int) -> AsyncIterator[byt
     if stream.status == OK and wanted.stop == size:
         if stream.size not in {None, size}:
             raise CorruptError(f"the upstream's blob is {stream.size} bytes long, the manifest says {size}")
-        return after(exactly(stream.chunks, size), wanted.start)
+        whole = exactly(stream.chunks, size)
+        return after(whole, wanted.start) if wanted.start else whole
     raise CorruptError("the upstream does not send the part of the blob that it was asked for")
 
 

@@ -1,6 +1,5 @@
 """A blob as it comes from the upstream: counted by the upstream, hashed by nobody yet."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from aiohttp import ClientResponse, hdrs
 
 from proxy.oci.errors import UnavailableError
 from proxy.upstream.answers import network_errors
+from proxy.upstream.patience import Patience
 
 OK, PARTIAL, RANGE_NOT_SATISFIABLE = 200, 206, 416
 _CONTENT_RANGE = re.compile(r"bytes [0-9]{1,19}-[0-9]{1,19}/(?:[0-9]{1,19}|\*)", re.ASCII)
@@ -49,11 +49,12 @@ async def _chunks(response: ClientResponse, registry: str, stall: float) -> Asyn
     if response.status == RANGE_NOT_SATISFIABLE:
         return  # what follows is an error for people, no part of the blob
     with network_errors(registry):
-        while chunk := await _chunk(response, stall):
-            yield chunk
-
-
-async def _chunk(response: ClientResponse, stall: float) -> bytes:
-    # aiohttp has this limit too, and drops it when a body stops being HTTP, of which it does not tell a waiting reader.
-    async with asyncio.timeout(stall):
-        return await response.content.readany()
+        # aiohttp has this limit too, and drops it when a body stops being HTTP, of which it does not tell a waiting
+        # reader.
+        async with Patience(stall) as limited:
+            while True:
+                with limited:
+                    chunk = await response.content.readany()
+                if not chunk:
+                    return
+                yield chunk

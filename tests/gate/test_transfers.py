@@ -161,7 +161,7 @@ async def test_bytes_come_as_they_arrive_and_to_who_comes_late(tmp_path):
         late = await transfers.open(OTHER, DIGEST, len(BLOB))
         part = await transfers.open(OTHER, DIGEST, len(BLOB), 1000)
         assert await read(part, range(1000, 2000)) == BLOB[1000:2000]
-        assert len(await anext(late.chunks(WHOLE))) > 100_000
+        assert len(await anext(late.chunks(WHOLE))) >= 100_000
         upstream.go.set()
         async for chunk in chunks:
             got += chunk
@@ -331,7 +331,7 @@ async def test_a_slow_reader_holds_nobody_up(tmp_path):
     async with transferring(upstream, tmp_path) as transfers:
         slow, fast = [await transfers.open(APP, DIGEST, len(BLOB)) for _ in range(2)]
         chunks = slow.chunks(WHOLE)
-        got = await anext(chunks)
+        got = bytes(await anext(chunks))
         assert await read(fast) == BLOB
         await ended(transfers)
         assert got + b"".join([chunk async for chunk in chunks]) == BLOB
@@ -453,7 +453,7 @@ async def test_a_file_that_was_cut_short_is_no_source(tmp_path, monkeypatch):
     async with transferring(upstream, tmp_path) as transfers:
         found = await transfers.open(APP, DIGEST, len(BLOB))
         chunks = found.chunks(WHOLE)
-        got = await anext(chunks)
+        got = bytes(await anext(chunks))
         while len(got) < 200_000:
             got += await anext(chunks)
         (file,) = (tmp_path / "incoming").iterdir()

@@ -10,9 +10,10 @@ import pytest
 from support.content import content, files_in, opened, path_of, read, receive
 
 from proxy.oci.digest import Digest
+from proxy.stores import incoming as module
 from proxy.stores.content import StoreError
 from proxy.stores.content_folder import INCOMING, ContentFolder
-from proxy.stores.incoming import PENDING_MAX, IncomingFile
+from proxy.stores.incoming import PENDING_MAX, PIECE_BYTES, IncomingFile
 
 
 @pytest.fixture
@@ -37,10 +38,10 @@ class Slow:
         self.sizes = []
         really = IncomingFile.write
 
-        def write(file, piece):
+        def write(file, chunks):
             self.go.wait(10)
-            self.sizes.append(len(piece))
-            really(file, piece)
+            self.sizes.append(sum(map(len, chunks)))
+            really(file, chunks)
 
         monkeypatch.setattr(IncomingFile, "write", write)
 
@@ -213,6 +214,60 @@ async def test_the_network_waits_for_a_slow_disk_and_memory_is_bounded(store, mo
 async def all_of(incoming, pieces):
     for piece in pieces:
         await incoming.write(piece)
+
+
+async def test_small_chunks_go_to_the_disk_together_and_soon(store, monkeypatch):
+    sizes, really = [], IncomingFile.write
+    monkeypatch.setattr(IncomingFile, "write", lambda file, chunks: (sizes.append(len(chunks)), really(file, chunks)))
+    body, digest = content(0, 3 * PIECE_BYTES + 100)
+    incoming = await store.begin(digest, len(body))
+    for start in range(0, 2 * PIECE_BYTES, PIECE_BYTES // 8):
+        await incoming.write(body[start : start + PIECE_BYTES // 8])
+        await incoming.wait_for(start - PIECE_BYTES)
+    await incoming.write(body[2 * PIECE_BYTES : -100])
+    await incoming.wait_for(3 * PIECE_BYTES - 1)
+    assert sizes == [8, 8, 1]
+    await incoming.write(body[-100:-50])
+    await incoming.wait_for(len(body) - 51)  # nothing more comes for a while
+    await incoming.write(body[-50:])
+    await incoming.finish()
+    assert sizes[3:] == [1, 1]
+    assert read(store, digest) == body
+
+
+async def test_who_reads_right_behind_reads_from_memory(store):
+    body, digest = content(0, 2 * PIECE_BYTES)
+    incoming = await store.begin(digest, len(body))
+    half = PIECE_BYTES // 2
+    assert incoming.recent(0) is None
+    await incoming.write(body[:half])
+    assert incoming.recent(0) is None  # the disk does not have it yet
+    await incoming.write(body[half:PIECE_BYTES])
+    await incoming.wait_for(0)
+    assert incoming.recent(0) == body[:half]
+    assert incoming.recent(100) == body[100:half]
+    assert incoming.recent(half) == body[half:PIECE_BYTES]
+    assert incoming.recent(PIECE_BYTES) is None
+    await incoming.write(body[PIECE_BYTES:])
+    await incoming.wait_for(PIECE_BYTES)
+    assert incoming.recent(0) is None
+    assert incoming.recent(PIECE_BYTES + 1) == body[PIECE_BYTES + 1 :]
+    await incoming.abort()
+    assert incoming.recent(PIECE_BYTES) is None
+
+
+def test_a_disk_that_takes_a_little_at_once(tmp_path, monkeypatch):
+    # What a call may do at any time (writev(2)); a disk that does so cannot be had on demand.
+    folder, chunks = ContentFolder(tmp_path), [b"a" * 10, b"", b"b" * 5, b"c" * 7]
+    folder.prepare()
+    for at_once in range(1, 23):
+        monkeypatch.setattr(os, "writev", lambda to, pieces, most=at_once: os.write(to, b"".join(pieces)[:most]))
+        monkeypatch.setattr(module, "_IOV_MAX", 3)
+        file = IncomingFile(folder, Digest.of(b"".join(chunks)))
+        file.write(chunks)
+        assert file.is_right()
+        assert file.path.read_bytes() == b"".join(chunks)
+        file.discard()
 
 
 async def test_given_up_while_the_disk_is_busy(store, monkeypatch):
