@@ -127,6 +127,10 @@ class TrustStore:
         # A package that is newer than the last refresh knows more than it (a machine without network that is upgraded).
         return max(found, key=lambda it: it.confirmed_at)
 
+    def newer(self, repository: TufRepository, than: datetime | None) -> StoredRoot | None:
+        """Return what a refresh, here or in another process, has confirmed after this time; None without any."""
+        return next((it for it in self._refreshed(repository) if than is None or it.confirmed_at > than), None)
+
     def _refreshed(self, repository: TufRepository) -> Iterator[StoredRoot]:
         path = self._folder / repository.folder / DOCUMENT
         try:

@@ -19,7 +19,7 @@ from tuf.ngclient.updater import Updater
 
 from proxy.formats.cosign.trust_root import TRUST_ROOT_BYTES_MAX, TrustRoot
 from proxy.oci.errors import CorruptError, MalformedError, RegistryError, UnavailableError
-from proxy.stores.trust import DOCUMENT, TrustStore, TufRepository
+from proxy.stores.trust import DOCUMENT, StoredRoot, TrustStore, TufRepository
 
 # Below what a Pod has for ending; a refresh is five files of some kilobytes.
 REFRESH_SECONDS_MAX = 60.0
@@ -32,6 +32,8 @@ _TIMESTAMP_BYTES_MAX = 16 * 1024
 # lives for 7 days (x-tuf-on-ci-expiry-period).
 INTERVAL_SECONDS = 24 * 3600.0
 RETRY_SECONDS, RETRY_SECONDS_MAX = 60.0, 3600.0
+# How soon a process takes over what another has fetched; each time it looks at the time of one file.
+LOOK_SECONDS = 60.0
 # So that a fleet does not ask all at once.
 JITTER = 0.1
 _DETAIL_MAX = 300
@@ -57,36 +59,50 @@ class Observer(Protocol):
 async def keep_fresh(  # noqa: PLR0913 (everything but the first two is what the tests replace)
     repository: TufRepository,
     store: TrustStore,
-    known: str | None,
+    known: StoredRoot | None,
     *,
     changed: Callable[[str, TrustRoot], None],
     observer: Observer,
     clock: Callable[[], datetime],
+    look_seconds: float = LOOK_SECONDS,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     spread: Callable[[], float] = _spread,
 ) -> NoReturn:
-    """Refresh a trust root now and then, until cancelled.
+    """Refresh a trust root now and then, until cancelled; what another process has refreshed is taken from the store.
 
-    `known` is the fingerprint of the one in use, None without one. `changed` is told, on the event loop, of each that
-    takes its place; a refresh that fails takes nothing away. `spread` gives numbers from 0 to 1.
+    `known` is the one in use, None without one. `changed` is told, on the event loop, of each that takes its place; a
+    refresh that fails takes nothing away. `spread` gives numbers from 0 to 1.
     """
+    in_use = known.root.fingerprint if known is not None else None
+    confirmed = known.confirmed_at if known is not None else None
+
+    def take(root: TrustRoot, at: datetime) -> bool:
+        nonlocal in_use, confirmed
+        is_new, in_use, confirmed = root.fingerprint != in_use, root.fingerprint, at
+        if is_new:
+            changed(repository.name, root)
+        observer.trust_root_confirmed(repository.name, at)
+        return is_new
+
     failures = 0
     while True:
         try:
-            root = await refresh(repository, store, clock)
+            root = await refresh(repository, store, clock, since=confirmed)
         except RegistryError as err:
             failures += 1
             observer.trust_root_refresh(repository.name, _outcome(err), str(err))
         else:
             failures = 0
-            same, known = root.fingerprint == known, root.fingerprint
-            if not same:
-                changed(repository.name, root)
-            observer.trust_root_confirmed(repository.name, clock())
-            observer.trust_root_refresh(
-                repository.name, "unchanged" if same else "changed", "; ".join(root.ignored)[:_DETAIL_MAX]
-            )
-        await sleep(_pause(failures) * (1 - JITTER + 2 * JITTER * spread()))
+            outcome = "changed" if take(root, clock()) else "unchanged"
+            observer.trust_root_refresh(repository.name, outcome, "; ".join(root.ignored)[:_DETAIL_MAX])
+        pause = _pause(failures) * (1 - JITTER + 2 * JITTER * spread())
+        while pause > 0:
+            await sleep(min(pause, look_seconds))
+            pause -= look_seconds
+            newer = await asyncio.to_thread(store.newer, repository, confirmed)
+            if newer is not None:
+                take(newer.root, newer.confirmed_at)
+                pause = _pause(0) * (1 - JITTER + 2 * JITTER * spread())
 
 
 def _pause(failures: int) -> float:
@@ -111,8 +127,12 @@ async def refresh(
     store: TrustStore,
     clock: Callable[[], datetime],
     seconds: float = REFRESH_SECONDS_MAX,
+    *,
+    since: datetime | None = None,
 ) -> TrustRoot:
     """Ask the repository for its trust root, store and return it. What fails leaves the stored one as it was.
+
+    It is not asked where another process has asked it after `since`, while we waited for it or before.
 
     Raises UnavailableError where the repository cannot be asked or the state directory not be written, CorruptError for
     what TUF refuses (signature, rollback, expiry, length), MalformedError for a trust root that cannot be read.
@@ -123,7 +143,7 @@ async def refresh(
             lock = await _lock(store, repository.folder)
             fetcher = _Fetcher(session)
             try:
-                return await asyncio.to_thread(_update, repository, store, fetcher, lock, clock)
+                return await asyncio.to_thread(_update, repository, store, fetcher, lock, clock, since)
             finally:
                 fetcher.stop()
     except TimeoutError:
@@ -158,14 +178,18 @@ async def _lock(store: TrustStore, folder: str) -> BinaryIO:
     return lock
 
 
-def _update(
+def _update(  # noqa: PLR0913, PLR0917 (a thread's whole work)
     repository: TufRepository,
     store: TrustStore,
     fetcher: FetcherInterface,
     lock: BinaryIO,
     clock: Callable[[], datetime],
+    since: datetime | None,
 ) -> TrustRoot:
     with lock:
+        newer = store.newer(repository, since) if since is not None else None
+        if newer is not None:
+            return newer.root
         metadata = store.metadata(repository.folder)
         updater = Updater(
             str(metadata), repository.url, fetcher=fetcher, config=_config(), bootstrap=repository.bootstrap

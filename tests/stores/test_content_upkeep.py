@@ -62,6 +62,25 @@ async def test_the_limit_is_kept_soon_and_all_is_counted_at_an_interval(tmp_path
         assert store.stats().bytes == 600
 
 
+async def test_where_nothing_can_go_it_is_not_tried_all_the_time(tmp_path, monkeypatch):
+    with opened(tmp_path, 1000) as store:
+        for number in range(2):
+            await put(store, bytes([number]) * 600)
+        readers = [store.find(Digest.of(bytes([number]) * 600)) for number in range(2)]
+        time = Time(40 * BOUNDS_SECONDS)
+        with pytest.raises(_Enough):
+            await keep_in_bounds(store, time.sleep, time)
+        assert store.told.evicted == 0
+        assert time.slept == [BOUNDS_SECONDS * 2**number for number in range(6)]
+        for reader in readers:
+            reader.close()
+        time = Time(3 * BOUNDS_SECONDS)
+        with pytest.raises(_Enough):
+            await keep_in_bounds(store, time.sleep, time)
+        assert time.slept == [BOUNDS_SECONDS] * 4
+        assert store.told.evicted == 1
+
+
 async def test_everything_is_read_again_slowly(tmp_path):
     with opened(tmp_path) as store:
         for blob in (b"a" * 1000, b"b" * 1000):

@@ -361,7 +361,8 @@ async def test_a_bug_of_the_library_is_no_crash(tuf, monkeypatch):
 class Told:
     """An observer that keeps what it is told, and ends the task after so many sleeps."""
 
-    def __init__(self, *, rounds=1, between=lambda _: None):
+    def __init__(self, *, rounds=1, between=lambda _: None, look=None):
+        self._look = look
         self.lines, self.ages, self.changed, self.slept = [], [], [], []
         self._rounds, self._between = rounds, between
 
@@ -372,12 +373,14 @@ class Told:
         self.lines.append((root, outcome, detail))
 
     async def sleep(self, seconds):
+        if self._look is not None:
+            self._look(self)
         self.slept.append(seconds)
         self._between(len(self.slept))
         if len(self.slept) == self._rounds:
             raise EOFError
 
-    async def run(self, tuf, known, spread=0.5):
+    async def run(self, tuf, known, spread=0.5, look_seconds=float("inf")):
         with pytest.raises(EOFError):
             await keep_fresh(
                 tuf.repository,
@@ -386,9 +389,37 @@ class Told:
                 changed=lambda name, root: self.changed.append((name, root)),
                 observer=self,
                 clock=made_clock(NOW),
+                look_seconds=look_seconds,
                 sleep=self.sleep,
                 spread=lambda: spread,
             )
+
+
+def stored(tuf):
+    return tuf.store.load(tuf.repository)
+
+
+async def test_what_another_process_has_refreshed_is_taken_over_without_asking(tuf):
+    later = NOW + timedelta(hours=1)
+
+    def other(told):
+        if len(told.slept) == 2:
+            tuf.store.keep(tuf.repository.folder, NEW, later)
+
+    told = Told(rounds=5, look=other)
+    await told.run(tuf, stored(tuf), look_seconds=60.0)
+    assert told.changed == [("private", TrustRoot.parse(NEW))]
+    assert told.ages[-1] == ("private", later)
+    assert told.slept == [60.0] * 5
+    assert tuf.server.asked == ["2.root.json", "timestamp.json"]  # once, at the start
+
+
+async def test_of_several_that_wait_one_asks(tuf):
+    since = NOW - timedelta(seconds=1)
+    assert await refreshed(tuf, since=since) == TrustRoot.parse(OLD)
+    assert tuf.server.asked == []
+    assert await refreshed(tuf, since=NOW) == TrustRoot.parse(OLD)
+    assert tuf.server.asked == ["2.root.json", "timestamp.json"]
 
 
 async def test_each_new_trust_root_is_told_once(tuf):
@@ -398,7 +429,7 @@ async def test_each_new_trust_root_is_told_once(tuf):
             tuf.server.publish()
 
     told = Told(rounds=4, between=between)
-    await told.run(tuf, TrustRoot.parse(OLD).fingerprint)
+    await told.run(tuf, stored(tuf))
     assert told.changed == [("private", TrustRoot.parse(NEW))]
     assert told.lines == [("private", outcome, "") for outcome in ("unchanged", "unchanged", "changed", "unchanged")]
     assert told.slept == [INTERVAL_SECONDS] * 4
@@ -427,7 +458,7 @@ async def test_failures_are_told_and_repeated_at_growing_intervals(tuf):
 
     tuf.server.answers["timestamp.json"] = lambda: web.Response(status=503)
     told = Told(rounds=4, between=between)
-    await told.run(tuf, TrustRoot.parse(OLD).fingerprint)
+    await told.run(tuf, stored(tuf))
     assert [outcome for _, outcome, _ in told.lines] == ["unavailable", "corrupt", "malformed", "unchanged"]
     assert "answered 503" in told.lines[0][2]
     assert told.slept == [RETRY_SECONDS, RETRY_SECONDS * 2, RETRY_SECONDS * 4, INTERVAL_SECONDS]
