@@ -6,13 +6,14 @@ Authorization along, the last would change the bytes that a digest names.
 
 import ssl
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs
 from yarl import URL
 
 from proxy.oci.errors import MalformedError, UnavailableError
-from proxy.upstream.answers import UnreachableError, check_identity, network_errors, read_at_most, status_error
+from proxy.upstream.answers import check_identity, network_errors, read_at_most, status_error
 from proxy.upstream.auth import Authenticator
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.challenge import Challenge, parse_challenges
@@ -148,21 +149,13 @@ class Transport:
         return redirect_target(url, location, self._origin, endpoint.redirect_hosts, plain=endpoint.insecure_http)
 
     async def _exchange(self, method: str, url: URL, headers: Mapping[str, str]) -> ClientResponse:
-        own = origin_of(url) == self._origin
-        if own:
-            self._breaker.check()
-        try:
+        # Storage and token services are others' business.
+        attempt = self._breaker.attempt() if origin_of(url) == self._origin else nullcontext()
+        async with attempt:
             with network_errors(self._endpoint.name):
-                response = await self._session.request(
+                return await self._session.request(
                     method, url, headers={hdrs.ACCEPT_ENCODING: "identity", **headers}, allow_redirects=False
                 )
-        except UnreachableError:
-            if own:
-                self._breaker.failed()
-            raise
-        if own:
-            self._breaker.answered()
-        return response
 
     async def _drain(self, response: ClientResponse) -> None:
         """Give a connection back; a small body is read first, for a connection with an unread one is closed."""

@@ -1,6 +1,8 @@
 """A registry that cannot be reached is left alone, and found again."""
 
+import asyncio
 import socket
+from contextlib import suppress
 
 import pytest
 from aiohttp import web
@@ -9,6 +11,7 @@ from support.upstreams import REPOSITORY, MadeTime, upstream_at
 
 from proxy.oci.errors import NotFoundError, UnavailableError
 from proxy.oci.reference import Reference
+from proxy.upstream.answers import TransientError, UnreachableError
 from proxy.upstream.breaker import FAILURES_MAX, OPEN_SECONDS, Breaker
 from proxy.upstream.client import Upstream
 from proxy.upstream.endpoint import Endpoint
@@ -20,43 +23,75 @@ def made():
     return time, told, Breaker("r.test", time.clock, lambda *, is_open: told.append(is_open))
 
 
-def passes(breaker):
+async def passes(breaker):
     try:
-        breaker.check()
+        async with breaker.attempt():
+            pass
     except UnavailableError:
         return False
     return True
 
 
-def test_it_opens_after_failures_in_a_row():
+async def fails(breaker, times=1):
+    for _ in range(times):
+        with pytest.raises(UnreachableError):
+            async with breaker.attempt():
+                raise UnreachableError("nobody is there")
+
+
+async def test_it_opens_after_failures_in_a_row():
     _, told, breaker = made()
-    for _ in range(FAILURES_MAX - 1):
-        breaker.failed()
-    assert passes(breaker)
-    breaker.answered()
-    for _ in range(FAILURES_MAX - 1):
-        breaker.failed()
-    assert passes(breaker)
+    await fails(breaker, FAILURES_MAX - 1)
+    assert await passes(breaker)
+    await fails(breaker, FAILURES_MAX - 1)
+    with pytest.raises(TransientError):
+        async with breaker.attempt():
+            raise TransientError("cut")
     assert told == []
-    breaker.failed()
-    assert not passes(breaker)
-    breaker.failed()
+    await fails(breaker)
+    assert not await passes(breaker)
     assert told == [True]
 
 
-def test_one_may_try_in_a_while_and_an_answer_closes_it():
+async def test_one_may_try_in_a_while_and_an_answer_closes_it():
     time, told, breaker = made()
-    for _ in range(FAILURES_MAX):
-        breaker.failed()
+    await fails(breaker, FAILURES_MAX)
     time.now += OPEN_SECONDS
-    assert [passes(breaker), passes(breaker)] == [True, False]
-    breaker.failed()
-    assert not passes(breaker)
+    await fails(breaker)
+    assert not await passes(breaker)
     time.now += OPEN_SECONDS
-    assert passes(breaker)
-    breaker.answered()
-    assert [passes(breaker), passes(breaker)] == [True, True]
+    assert [await passes(breaker), await passes(breaker)] == [True, True]
     assert told == [True, False]
+
+
+@pytest.mark.parametrize("found", ["it is back", "nothing", "the one who tries leaves"])
+async def test_who_comes_while_one_tries_waits_for_what_it_finds(found):
+    time, _, breaker = made()
+    await fails(breaker, FAILURES_MAX)
+    time.now += OPEN_SECONDS
+    connected = asyncio.Event()
+
+    async def try_it():
+        async with breaker.attempt():
+            await connected.wait()
+            if found == "nothing":
+                raise UnreachableError("nobody is there")
+
+    async with asyncio.TaskGroup() as tasks:
+        trial = tasks.create_task(_told(try_it()))
+        await asyncio.sleep(0)
+        others = [tasks.create_task(passes(breaker)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert not any(other.done() for other in others)
+        if found == "the one who tries leaves":
+            trial.cancel()
+        connected.set()
+    assert [other.result() for other in others] == [found != "nothing"] * 3
+
+
+async def _told(work):
+    with suppress(UnavailableError):
+        await work
 
 
 @pytest.fixture
