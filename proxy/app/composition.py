@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from socket import socket
 
 from aiohttp import web
@@ -17,26 +18,24 @@ from proxy.app.content import open_content
 from proxy.app.judging import make_gate, new_id, open_state
 from proxy.app.sockets import BACKLOG, Listening, open_sockets, url
 from proxy.app.tasks import task_group
+from proxy.app.trust import keep_trust_roots_fresh, trust_ages
 from proxy.config import Settings
-from proxy.formats.cosign.trust_root import TrustRoot
 from proxy.front.admin import Admin
 from proxy.front.blobs import Blobs, Suspects
 from proxy.front.listener import CONNECTIONS_MAX, Listener
 from proxy.front.routes import Namespaces
 from proxy.front.server import Front
 from proxy.front.warm import Warm
-from proxy.gate import Gate
 from proxy.gate.transfers import Transfers
 from proxy.ops.audit import Audit
 from proxy.ops.metrics import Metrics
 from proxy.ops.observer import Observer
 from proxy.ops.shared import Shared
 from proxy.ops.status import Tally, merged, render_status
+from proxy.stores.alone import alone
 from proxy.stores.content import ContentStore
 from proxy.stores.content_upkeep import keep_in_bounds, keep_verified
 from proxy.stores.database import StoreError
-from proxy.stores.trust import TRUST_ROOTS, TrustStore
-from proxy.stores.trust_refresh import keep_fresh
 from proxy.upstream.observer import Observer as UpstreamObserver
 from proxy.upstream.retry import Backoff
 from proxy.upstream.table import Upstreams
@@ -44,6 +43,8 @@ from proxy.upstream.table import Upstreams
 # How long transfers under way may go on after SIGTERM: below the 30 s that Kubernetes waits before it kills.
 SHUTDOWN_SECONDS = 20.0
 LAG_INTERVAL_SECONDS = 0.5
+# Locked in the state directory by the one worker that reads everything again.
+VERIFYING = "verifying.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,9 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
         )
         content = _content(settings, observer, stack)
         tasks = await stack.enter_async_context(task_group())
-        gate, warm = make_gate(settings, upstreams, database, observer, tasks), Warm(clock)
-        _keep_trust_roots_fresh(settings, gate, warm, observer, tasks)
+        trust, warm = trust_ages(settings), Warm(clock)
+        gate = make_gate(settings, upstreams, database, trust, observer, tasks)
+        keep_trust_roots_fresh(settings, gate, warm, trust, observer, tasks)
         front = Front(
             gate=gate,
             upstreams=upstreams,
@@ -187,33 +189,16 @@ def _blobs(
 ) -> Blobs:
     if content is not None:
         tasks.create_task(keep_in_bounds(content))
-        tasks.create_task(keep_verified(content))
+        tasks.create_task(_verify_alone(content, settings.server.state_dir / VERIFYING))
     suspects = Suspects(time.monotonic)
     transfers = Transfers(source=upstreams, store=content, tasks=tasks, observer=observer, on_cut=suspects.cut)
     return Blobs(upstreams, transfers, suspects, observer, prefetch_layers=settings.cache.prefetch_layers)
 
 
-def _keep_trust_roots_fresh(
-    settings: Settings, gate: Gate, warm: Warm, observer: Observer, tasks: asyncio.TaskGroup
-) -> None:
-    """Refresh what is refreshed, beside the requests; another root makes other rules, at once and for all."""
-    trusting = settings
-
-    def changed(name: str, root: TrustRoot) -> None:
-        nonlocal trusting
-        trusting = trusting.trusting(name, root)
-        gate.use(trusting.rules)
-        warm.clear()
-
-    store = TrustStore(settings.server.state_dir / TRUST_ROOTS, observer.store_fault)
-    for name, known in settings.trust_roots.items():
-        stored = known.stored
-        observer.trust_root_confirmed(name, stored.confirmed_at if stored else None)
-        if known.repository is not None:
-            fingerprint = stored.root.fingerprint if stored else None
-            tasks.create_task(
-                keep_fresh(known.repository, store, fingerprint, changed=changed, observer=observer, clock=clock)
-            )
+async def _verify_alone(content: ContentStore, lock: Path) -> None:
+    with suppress(OSError):  # a state directory that cannot be written: the stores tell
+        async with alone(lock):
+            await keep_verified(content)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

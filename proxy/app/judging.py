@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 
 from proxy.app.clock import clock
+from proxy.app.trust import trust_ages
 from proxy.config import Settings
-from proxy.gate import Examination, Gate, Judge, Memory, Observer
+from proxy.gate import Examination, Gate, Judge, Memory, Observer, TrustAges
 from proxy.oci.reference import Reference
 from proxy.stores.database import Database, open_database
 from proxy.stores.grants import SqliteMemberships
@@ -36,15 +37,23 @@ async def verify(settings: Settings, reference: Reference) -> Examination:
         manifest = await upstreams.manifest(reference)
         rule = settings.rules.match(reference.repository)
         subject = Subject(reference.repository, manifest.digest, reference.tag)
-        return await make_judge(settings, upstreams).examine(rule, subject)
+        return await make_judge(settings, upstreams, trust_ages(settings)).examine(rule, subject)
 
 
-def make_judge(settings: Settings, upstreams: Upstreams) -> Judge:
+def make_judge(settings: Settings, upstreams: Upstreams, trust: TrustAges) -> Judge:
     """Make the judge that these settings ask for."""
     limits = settings.limits
     seconds = limits.verification_time.total_seconds()
     most = limits.verifications_at_once
-    return Judge(upstreams, clock, settings.lifetimes, seconds=seconds, at_once=most, canonical=upstreams.canonical)
+    return Judge(
+        upstreams,
+        clock,
+        settings.lifetimes,
+        seconds=seconds,
+        at_once=most,
+        canonical=upstreams.canonical,
+        trust=trust,
+    )
 
 
 def open_state(settings: Settings, on_fault: Callable[[str], None]) -> Database:
@@ -54,14 +63,19 @@ def open_state(settings: Settings, on_fault: Callable[[str], None]) -> Database:
     return open_database(folder / DATABASE, on_fault)
 
 
-def make_gate(
-    settings: Settings, upstreams: Upstreams, database: Database, observer: Observer, tasks: asyncio.TaskGroup
+def make_gate(  # noqa: PLR0913, PLR0917 (what the composition root makes)
+    settings: Settings,
+    upstreams: Upstreams,
+    database: Database,
+    trust: TrustAges,
+    observer: Observer,
+    tasks: asyncio.TaskGroup,
 ) -> Gate:
     """Make the gate that these settings ask for, with what the database remembers."""
     return Gate(
         rules=settings.rules,
         registry=upstreams,
-        judge=make_judge(settings, upstreams),
+        judge=make_judge(settings, upstreams, trust),
         memory=Memory(
             SqliteVerdicts(database),
             NearMemberships(SqliteMemberships(database)),

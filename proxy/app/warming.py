@@ -13,6 +13,7 @@ from proxy.app.clock import clock
 from proxy.app.content import open_content
 from proxy.app.judging import make_gate, open_state
 from proxy.app.tasks import task_group
+from proxy.app.trust import trust_ages
 from proxy.config import Settings
 from proxy.gate import Gate, Pulled
 from proxy.gate.transfers import Transfers
@@ -135,7 +136,7 @@ async def _warming(settings: Settings, watch: Watch) -> AsyncIterator["_Warming"
         upstreams = await stack.enter_async_context(Upstreams(settings.upstreams.values(), Backoff(time.monotonic)))
         content = stack.enter_context(open_content(settings, observer))
         tasks = await stack.enter_async_context(task_group())
-        gate = make_gate(settings, upstreams, database, observer, tasks)
+        gate = make_gate(settings, upstreams, database, trust_ages(settings), observer, tasks)
         transfers = Transfers(source=upstreams, store=content, tasks=tasks, observer=observer, on_cut=lambda *_: None)
         tasks.create_task(keep_in_bounds(content))
         yield _Warming(gate, transfers, content, settings, watch)

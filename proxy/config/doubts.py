@@ -1,6 +1,7 @@
 """What in a configuration is probably not meant, and what in it is insecure: told, never refused."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 
 from proxy.config.mistakes import key_path
 from proxy.config.schema import Server
@@ -14,6 +15,9 @@ from proxy.formats.cosign.verify import Wanted
 from proxy.policy.model import InsecureAllowUnverified, Mode, OnOutage, Rule, named_signers
 from proxy.policy.rules import Rules
 from proxy.upstream.endpoint import Endpoint
+
+# Two refreshes (stores.trust_refresh, INTERVAL_SECONDS): one may fail.
+TRUST_ROOT_AGE_USUAL = timedelta(days=2)
 
 
 def warnings(
@@ -62,6 +66,22 @@ def _root_warnings(roots: Mapping[str, KnownRoot]) -> list[str]:
     ]
     ignored = [f"{key_path('trust_roots', name)}: {text}" for name, one in roots.items() for text in one.root.ignored]
     return absent + ignored
+
+
+def age_warnings(rules: Rules, relying: Mapping[str, str]) -> list[str]:
+    """Tell of limits on the age of trust roots that limit nothing, or that the refreshes cannot keep to."""
+    limited = [(rule, rule.trust_root_max_age) for rule in rules if rule.trust_root_max_age is not None]
+    vain = [
+        f"rule '{rule.name}': trust_root_max_age limits nothing, for none of its signers relies on a trust root"
+        for rule, _ in limited
+        if not rule.signers.keys() & relying.keys()
+    ]
+    return vain + [
+        f"rule '{rule.name}': trust_root_max_age is less than {TRUST_ROOT_AGE_USUAL.days}d: trust roots are refreshed "
+        "once a day, so that one refresh that fails is an outage"
+        for rule, limit in limited
+        if limit < TRUST_ROOT_AGE_USUAL
+    ]
 
 
 def _vain_warnings(signers: Mapping[str, Requirement]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from proxy.config.mistakes import EXAMPLE_HINT, Mistake, did_you_mean, key_path, read_table
 from proxy.config.schema import RuleTable
 from proxy.config.signers import BuiltSigner
+from proxy.formats.api import Requirement
 from proxy.oci.errors import MalformedError
 from proxy.policy.evaluate import NO_RULE
 from proxy.policy.expression import Expression, counted_twice, names, parse
@@ -63,10 +64,29 @@ def read_rules(
         if require is not None:
             used = {name: one.requirement for name, one in signers.items() if one and name in named_signers(require)}
             if used.keys() == named_signers(require):
-                rules.append(Rule(read.name, images, require, used, read.mode, read.on_outage, read.tag_max_stale))
+                rules.append(_rule(read, images, require, used))
     if EVERYTHING not in taken and readable:
         mistakes.append(Mistake("rules", f"no rule matches everything ('{EVERYTHING}')", _CATCH_ALL))
     return Rules(rules) if len(mistakes) == before and None not in signers.values() else None
+
+
+def _rule(
+    read: RuleTable,
+    images: tuple[Pattern, ...],
+    require: Expression | Refuse | InsecureAllowUnverified,
+    signers: Mapping[str, Requirement],
+) -> Rule:
+    return Rule(
+        read.name,
+        images,
+        require,
+        signers,
+        read.mode,
+        read.on_outage,
+        read.tag_max_stale,
+        read.accepted_max_stale,
+        read.trust_root_max_age,
+    )
 
 
 def _check_name(place: _Place, name: str, called: set[str], mistakes: list[Mistake]) -> None:

@@ -159,6 +159,8 @@ class RuleTable(Table):
     mode: Annotated[Mode, Field(strict=False)] = Mode.ENFORCE
     on_outage: Annotated[OnOutage, Field(strict=False)] = OnOutage.REFUSE
     tag_max_stale: Duration = timedelta(0)
+    accepted_max_stale: Duration = timedelta(0)
+    trust_root_max_age: Duration | None = None
 
 
 class LifetimeTable(Table):

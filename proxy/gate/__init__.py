@@ -5,5 +5,17 @@ from proxy.gate.gate import Gate, Observer, Pulled
 from proxy.gate.grants import BlobGrant
 from proxy.gate.judge import Candidate, Examination, Judge
 from proxy.gate.memory import Memory
+from proxy.gate.trust_ages import TrustAges
 
-__all__ = ["BlobGrant", "Candidate", "Examination", "Gate", "Judge", "Memory", "Observer", "Pulled", "Registry"]
+__all__ = [
+    "BlobGrant",
+    "Candidate",
+    "Examination",
+    "Gate",
+    "Judge",
+    "Memory",
+    "Observer",
+    "Pulled",
+    "Registry",
+    "TrustAges",
+]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -18,11 +18,11 @@ from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError
 from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
-from proxy.policy.model import Decision, Mode, OnOutage, Rule
+from proxy.policy.model import Decision, Mode, OnOutage, Rule, Stale
 from proxy.policy.rules import Rules
 from proxy.stores.grants import Member, Parent
-from proxy.stores.verdicts import Remembered, VerdictKey
-from proxy.verdict import Subject, Undetermined, Verdict
+from proxy.stores.verdicts import NOT_STALE, Remembered, VerdictKey
+from proxy.verdict import Accepted, Subject, Undetermined, Verdict
 
 # Decisions and grants kept in memory: 100,000 images are more than one machine's neighbours run.
 REMEMBERED_MAX = 100_000
@@ -223,8 +223,36 @@ class Gate:
         decision = _decision(self._new_id(), verdict, rule)
         if not isinstance(verdict, Undetermined):
             self._decisions[key] = decision
-            await self._memory.verdicts.put(key, Remembered(decision.id, verdict))
+            # A refusal is kept for as long as the acceptance that it ends could have stood in.
+            kept = rule.accepted_max_stale if rule else NOT_STALE
+            await self._memory.verdicts.put(key, Remembered(decision.id, verdict), kept)
+        elif rule is not None and rule.accepted_max_stale:
+            decision = await self._standing_in(key, rule, decision, verdict.cause)
         self._observer.judged(decision, client, (self._clock() - begun).total_seconds())
+        return decision
+
+    async def _standing_in(self, key: VerdictKey, rule: Rule, decision: Decision, cause: str) -> Decision:
+        """Return the last acceptance in place of a decision about what cannot be judged, as long as the rule allows.
+
+        The last real answer counts, whichever worker has it: so the store is asked, and memory only whether it knows of
+        a later refusal. A trust root that is too old is no outage that an acceptance bridges.
+        """
+        last = await self._memory.verdicts.get(key, self._clock(), rule.accepted_max_stale)
+        known, now = self._decisions.get(key), self._clock()
+        stands = (
+            last is not None
+            and isinstance(last.verdict, Accepted)
+            and not self._judge.too_old(rule)
+            and (known is None or isinstance(known.verdict, Accepted) or _expires(known, now) < last.verdict.expires)
+        )
+        if last is not None and stands:
+            # Judging is tried again after a tag's lifetime: not by each pull, and soon enough to see a refusal.
+            until = min(now + self._memory.tag_lifetime, last.verdict.expires + rule.accepted_max_stale)
+            stands = now < until
+            if stands:
+                decision = replace(decision, verdict=last.verdict, stale=Stale(cause, until))
+                self._decisions[key] = decision
+        self._observer.looked_up("stale_verdict", hit=stands)
         return decision
 
     def _key(self, subject: Subject) -> tuple[VerdictKey, Rule | None]:
@@ -288,4 +316,6 @@ def _decision(identifier: str, verdict: Verdict, rule: Rule | None) -> Decision:
 
 
 def _expires(decision: Decision, now: datetime) -> datetime:
+    if decision.stale is not None:
+        return decision.stale.until
     return now if isinstance(decision.verdict, Undetermined) else decision.verdict.expires

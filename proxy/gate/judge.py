@@ -11,6 +11,7 @@ from proxy.formats.api import Discovered, Discovery, Requirement, Source, Untrus
 from proxy.gate.merge import merged
 from proxy.gate.once import Once
 from proxy.gate.timed import TimedSource
+from proxy.gate.trust_ages import TrustAges
 from proxy.policy.evaluate import Lifetimes, evaluate
 from proxy.policy.model import Rule
 from proxy.verdict import Finding, Rejection, Subject, Verdict
@@ -42,7 +43,8 @@ class Judge:
 
     `seconds` bounds one whole discovery; `TimedSource` says what becomes of what is not found by then. `at_once` bounds
     how many images are judged at the same time, for each may hold signatures of some megabytes in memory. `canonical`
-    is searched besides `source`, at the same time and for as long, and what is found in either counts.
+    is searched besides `source`, at the same time and for as long, and what is found in either counts. `trust` knows
+    whose trust root is too old for a rule: what such a signer proves does not count, but may be found out later.
     """
 
     def __init__(  # noqa: PLR0913 (one composition root calls this, with names)
@@ -54,10 +56,12 @@ class Judge:
         seconds: float,
         at_once: int,
         canonical: Source | None = None,
+        trust: TrustAges | None = None,
     ) -> None:
         self._source = source
         self._canonical = canonical
         self._clock = clock
+        self._trust = trust or TrustAges({}, {})
         self._lifetimes = lifetimes
         self._seconds = seconds
         self._slots = asyncio.Semaphore(at_once)
@@ -71,15 +75,21 @@ class Judge:
             requirements = rule.signers if rule else {}
             found = await self._discover({need.discovery for need in requirements.values()}, subject)
             now = self._clock()
+            too_old = self.too_old(rule)
+            trusted = {name: need for name, need in requirements.items() if name not in too_old}
             # Off the event loop: a hundred candidates are tens of milliseconds of arithmetic.
-            candidates = await self._off_the_loop(lambda: _verify_all(requirements, found, subject, now))
+            candidates = await self._off_the_loop(lambda: _verify_all(trusted, found, subject, now))
         findings: dict[str, list[Finding]] = {name: [] for name in requirements}
         for candidate in candidates:
             findings[candidate.signer].append(candidate.finding)
         rejections = tuple(rejection for one in found.values() for rejection in one.rejections)
-        unreached = tuple(place for one in found.values() for place in one.unreached)
+        unreached = (*too_old.values(), *(place for one in found.values() for place in one.unreached))
         verdict = evaluate(rule, subject, findings, rejections, unreached, now, self._lifetimes)
         return Examination(verdict, candidates, rejections, unreached)
+
+    def too_old(self, rule: Rule | None) -> Mapping[str, str]:
+        """Return the signers of the rule whose trust root is too old for it, each with that in words."""
+        return self._trust.too_old(rule, self._clock()) if rule is not None else {}
 
     async def _off_the_loop(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._verifier, work)

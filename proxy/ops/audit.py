@@ -135,6 +135,9 @@ def _about(decision: Decision) -> dict[str, Any]:
             fields["rejections"] = [_bounded(_rejection(it)) for it in verdict.rejections]
         case Undetermined():
             fields["cause"] = verdict.cause[:TEXT_MAX]
+    if decision.stale is not None:
+        # It could not be judged now; the acceptance above has expired, and stands in no longer than this.
+        fields |= {"cause": decision.stale.cause[:TEXT_MAX], "stale_until": decision.stale.until.isoformat()}
     return fields
 
 

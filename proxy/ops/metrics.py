@@ -84,6 +84,11 @@ def verdict_name(verdict: Verdict) -> str:
     return _VERDICTS[type(verdict)]
 
 
+def found_name(decision: Decision) -> str:
+    """Return what judging found: nothing, where an acceptance that has expired stands in."""
+    return verdict_name(decision.verdict) if decision.stale is None else _VERDICTS[Undetermined]
+
+
 def why_unverified(decision: Decision) -> str:
     """Say by which relaxation an image is served that was not accepted."""
     if isinstance(decision.verdict, InsecureUnverified):
@@ -237,7 +242,7 @@ class Metrics:
         """Count a new verdict and how long it took."""
         verdict = decision.verdict
         reason = decision.reason.value if decision.reason else ""
-        self._verdicts.labels(self._rule(verdict.rule), verdict_name(verdict), reason).inc()
+        self._verdicts.labels(self._rule(verdict.rule), found_name(decision), reason).inc()
         self._verification_seconds.observe(seconds)
 
     def refused(self, user_agent: str, form: str, reason: str) -> None:

@@ -11,7 +11,7 @@ import structlog
 
 from proxy.oci.digest import Digest
 from proxy.ops.audit import Audit
-from proxy.ops.metrics import Metrics, verdict_name
+from proxy.ops.metrics import Metrics, found_name, verdict_name
 from proxy.ops.status import RefusalSeen, Tally
 from proxy.policy.model import Decision
 
@@ -77,7 +77,7 @@ class Observer:
         """Tell of a new verdict."""
         self._metrics.judged(decision, seconds)
         self._audit.verdict(decision, time=self._clock(), client=client)
-        self._tally.judged(decision.verdict.rule, verdict_name(decision.verdict))
+        self._tally.judged(decision.verdict.rule, found_name(decision))
 
     def refused(self, request: Request, image: str, refusal: Refusal, form: str, decision: Decision | None) -> None:
         """Tell of a refused request."""

@@ -30,7 +30,12 @@ _WORDS_WITH_DETAIL = {
 
 def explain(judged: Decision | Verdict) -> str:
     """Return one line of printable ASCII, at most 120 characters, without a full stop."""
-    return _one_line(_words(judged.verdict if isinstance(judged, Decision) else judged), LENGTH_MAX)
+    if not isinstance(judged, Decision):
+        return _one_line(_words(judged), LENGTH_MAX)
+    words = _words(judged.verdict)
+    if judged.stale is not None:
+        words = f"accepted before, {words}; cannot be verified anew: {judged.stale.cause}"
+    return _one_line(words, LENGTH_MAX)
 
 
 def _one_line(text: str, length: int) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from proxy import __version__
@@ -52,7 +52,9 @@ class Rule:
     `signers` holds exactly the signers that the expression names; ValueError where it does not. `fingerprint` is made
     here and changes with anything that could change a verdict: the rule's name, the expression, the signers' trust
     material and conditions, and the version of the code that judges. It is part of the key of remembered verdicts.
-    `tag_max_stale` is for how long after its lifetime a tag may mean what it meant last.
+    `tag_max_stale` is for how long after its lifetime a tag may mean what it meant last, `accepted_max_stale` for how
+    long after its own an acceptance may stand in while the image cannot be judged. `trust_root_max_age` is how long ago
+    a signer's trust root was confirmed at most, None for no limit.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Rule:
     mode: Mode = Mode.ENFORCE
     on_outage: OnOutage = OnOutage.REFUSE
     tag_max_stale: timedelta = timedelta(0)
+    accepted_max_stale: timedelta = timedelta(0)
+    trust_root_max_age: timedelta | None = None
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,13 +81,25 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Stale:
+    """Why an acceptance that has expired stands in for a verdict that cannot be had now, and until when at most."""
+
+    cause: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict, and what the rule makes of it. `id` is what people quote: in the message, the log, the audit line."""
+    """A verdict, and what the rule makes of it. `id` is what people quote: in the message, the log, the audit line.
+
+    With `stale` the verdict is the last acceptance, which has expired.
+    """
 
     id: str
     verdict: Verdict
     mode: Mode
     on_outage: OnOutage
+    stale: Stale | None = None
 
     @property
     def served(self) -> bool:
@@ -110,5 +126,5 @@ def named_signers(require: Expression | Refuse | InsecureAllowUnverified) -> fro
 def _fingerprint(rule: Rule) -> str:
     # JSON, so that no two different rules are written alike.
     signers = [[name, rule.signers[name].fingerprint] for name in sorted(rule.signers)]
-    text = json.dumps([__version__, rule.name, str(rule.require), signers])
+    text = json.dumps([__version__, rule.name, str(rule.require), signers, str(rule.trust_root_max_age)])
     return hashlib.sha256(text.encode()).hexdigest()

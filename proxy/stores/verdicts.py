@@ -6,7 +6,7 @@ its trust material. A changed key or rule therefore forgets by itself.
 
 import sqlite3
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from cachetools import LRUCache
@@ -25,6 +25,7 @@ ON_DISK_MAX = 100_000
 BYTES_MAX = 64 * 1024
 # Rows that one `put` removes at most: more than it adds, so the file shrinks, and little enough to cost nothing.
 PRUNED_AT_ONCE = 8
+NOT_STALE = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,15 @@ class Remembered:
 class Verdicts(Protocol):
     """Where verdicts are remembered. Bounded; may forget at any time; never raises for what lies in it."""
 
-    async def get(self, key: VerdictKey, now: datetime) -> Remembered | None:
-        """Return the verdict, or None where none is remembered or the time has reached its `expires`."""
+    async def get(self, key: VerdictKey, now: datetime, max_stale: timedelta = NOT_STALE) -> Remembered | None:
+        """Return the verdict, or None where none is remembered or its `expires` is `max_stale` ago or longer."""
         ...
 
-    async def put(self, key: VerdictKey, remembered: Remembered) -> None:
-        """Remember, in place of what was there. Raises ValueError where the verdict is about another subject."""
+    async def put(self, key: VerdictKey, remembered: Remembered, max_stale: timedelta = NOT_STALE) -> None:
+        """Remember, in place of what was there, for `max_stale` after its `expires`.
+
+        Raises ValueError where the verdict is about another subject.
+        """
         ...
 
 
@@ -72,20 +76,20 @@ class MemoryVerdicts:
     """Verdicts in the process; those used least lately are forgotten first."""
 
     def __init__(self, limit: int = IN_MEMORY_MAX) -> None:
-        self._entries: LRUCache[VerdictKey, Remembered] = LRUCache(limit)
+        self._entries: LRUCache[VerdictKey, tuple[Remembered, timedelta]] = LRUCache(limit)
 
-    async def get(self, key: VerdictKey, now: datetime) -> Remembered | None:
+    async def get(self, key: VerdictKey, now: datetime, max_stale: timedelta = NOT_STALE) -> Remembered | None:
         """See `Verdicts.get`."""
-        remembered = self._entries.get(key)
-        if remembered is None or now < remembered.verdict.expires:
-            return remembered
-        del self._entries[key]
-        return None
+        remembered, kept = self._entries.get(key, (None, NOT_STALE))
+        if remembered is not None and remembered.verdict.expires <= now - kept:
+            del self._entries[key]
+            return None
+        return remembered if remembered and now - max_stale < remembered.verdict.expires else None
 
-    async def put(self, key: VerdictKey, remembered: Remembered) -> None:
+    async def put(self, key: VerdictKey, remembered: Remembered, max_stale: timedelta = NOT_STALE) -> None:
         """See `Verdicts.put`."""
         _check(key, remembered)
-        self._entries[key] = remembered
+        self._entries[key] = (remembered, max_stale)
 
 
 class SqliteVerdicts:
@@ -96,7 +100,7 @@ class SqliteVerdicts:
         self._limit = limit
         self._now = float("-inf")  # as last told; `put` prunes by it
 
-    async def get(self, key: VerdictKey, now: datetime) -> Remembered | None:
+    async def get(self, key: VerdictKey, now: datetime, max_stale: timedelta = NOT_STALE) -> Remembered | None:
         """See `Verdicts.get`."""
         self._now = now.timestamp()
         row = await self._database.read(lambda it: _select(it, key), None)
@@ -110,22 +114,22 @@ class SqliteVerdicts:
             self._database.on_fault(f"an unreadable verdict about {key.repository}@{key.digest} is dropped: {err}")
             await self._database.write(lambda it: _delete(it, number), None)
             return None
-        return remembered if now < remembered.verdict.expires else None
+        return remembered if now - max_stale < remembered.verdict.expires else None
 
-    async def put(self, key: VerdictKey, remembered: Remembered) -> None:
+    async def put(self, key: VerdictKey, remembered: Remembered, max_stale: timedelta = NOT_STALE) -> None:
         """See `Verdicts.put`."""
         _check(key, remembered)
         document = verdict_json.dumps(remembered.id, remembered.verdict)
         if len(document) <= BYTES_MAX:
-            expires = remembered.verdict.expires.timestamp()
-            await self._database.write(lambda it: self._insert(it, key, expires, document), None)
+            kept_until = remembered.verdict.expires.timestamp() + max_stale.total_seconds()
+            await self._database.write(lambda it: self._insert(it, key, kept_until, document), None)
 
-    def _insert(self, connection: sqlite3.Connection, key: VerdictKey, expires: float, document: bytes) -> None:
+    def _insert(self, connection: sqlite3.Connection, key: VerdictKey, kept_until: float, document: bytes) -> None:
         connection.execute(
             """INSERT INTO verdict (repository, digest, tag, fingerprint, kept_until, remembered)
                VALUES (?, ?, ?, ?, ?, ?)
                ON CONFLICT DO UPDATE SET kept_until = excluded.kept_until, remembered = excluded.remembered""",
-            (repository_id(connection, key.repository), *_columns(key), expires, document),
+            (repository_id(connection, key.repository), *_columns(key), kept_until, document),
         )
         self._prune(connection)
 

@@ -14,6 +14,7 @@ from support.policy import NOW
 
 from proxy.config import load
 from proxy.config.attestations import AttestationTable
+from proxy.config.doubts import TRUST_ROOT_AGE_USUAL
 from proxy.config.load import KINDS
 from proxy.config.schema import Address, Cache, File, LifetimeTable, Limits, RuleTable, Server, Upstream
 from proxy.config.trust_roots import TrustRootTable
@@ -22,6 +23,7 @@ from proxy.front.refusals import Form
 from proxy.oci.reference import Repository
 from proxy.policy.evaluate import Lifetimes
 from proxy.policy.model import Mode, OnOutage, Refuse
+from proxy.stores.trust_refresh import INTERVAL_SECONDS
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
@@ -76,7 +78,7 @@ EXCUSES = "no such file|go together|needs either|exclude each other|not both|no 
 def test_what_the_example_comments_out_is_right_too(tmp_path):
     text = EXAMPLE.read_text()
     found = [match.group() for match in COMMENTED.finditer(text)]
-    assert len(found) == 44
+    assert len(found) == 46
     for part in found:
         plain = "\n".join(
             line.removeprefix("# ") if re.match(r"# (\[|[a-z_]+ = )", line) else line for line in part.splitlines()
@@ -221,3 +223,36 @@ def test_every_relaxation_is_listed(tmp_path):
 def test_warnings(tmp_path, parts, warning):
     (found,) = settings(tmp_path, *parts).warnings
     assert found.startswith(warning)
+
+
+def test_what_a_rule_bounds_in_an_outage(tmp_path):
+    text = RULE + 'tag_max_stale = "10m"\naccepted_max_stale = "7d"\ntrust_root_max_age = "14d"\n'
+    app, rest = settings(tmp_path, SIGNER, text).rules
+    assert (app.tag_max_stale, app.accepted_max_stale, app.trust_root_max_age) == (
+        timedelta(minutes=10),
+        timedelta(days=7),
+        timedelta(days=14),
+    )
+    assert (rest.tag_max_stale, rest.accepted_max_stale, rest.trust_root_max_age) == (timedelta(0), timedelta(0), None)
+
+
+KEYLESS = '[signers.release]\ntype = "cosign-keyless"\nissuer = "https://a.example"\nsubject = "b"\n'
+
+
+@pytest.mark.parametrize(
+    ("signer", "age", "warned"),
+    [
+        (KEYLESS, "2d", None),
+        (KEYLESS, "47h", "trust_root_max_age is less than 2d: trust roots are refreshed once a day"),
+        (SIGNER, "2d", "trust_root_max_age limits nothing, for none of its signers relies on a trust root"),
+    ],
+)
+def test_a_limit_on_the_trust_root_that_makes_no_sense(tmp_path, signer, age, warned):
+    made = settings(tmp_path, signer, RULE, f'trust_root_max_age = "{age}"')
+    found = [text for text in made.warnings if "trust_root_max_age" in text]
+    assert [warned is not None] * len(found) == [text.startswith(f"rule 'app': {warned}") for text in found]
+    assert len(found) == (warned is not None)
+
+
+def test_what_is_usual_is_two_refreshes():
+    assert TRUST_ROOT_AGE_USUAL.total_seconds() == 2 * INTERVAL_SECONDS

@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 from support.fakes import Clock, FakeRegistry, FakeSigner, Notebook, Watcher, image_body, index_body
 
-from proxy.gate import Gate, Judge, Memory
+from proxy.gate import Gate, Judge, Memory, TrustAges
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, UnavailableError
 from proxy.oci.reference import Reference, Repository
@@ -39,6 +39,7 @@ class Bench:
         self.notebook = notebook
         self.clock = Clock()
         self.watcher = Watcher()
+        self.trust = TrustAges({}, {})
         self.memory = Memory(MemoryVerdicts(), MemoryMemberships(), timedelta(seconds=60))
         self.rules = Rules(rules)
 
@@ -54,7 +55,7 @@ class Bench:
             yield Gate(
                 rules=self.rules,
                 registry=self.registry,
-                judge=Judge(self.registry, self.clock, lifetimes, seconds=5, at_once=4),
+                judge=Judge(self.registry, self.clock, lifetimes, seconds=5, at_once=4, trust=self.trust),
                 memory=self.memory,
                 clock=self.clock,
                 new_id=lambda: f"id{next(ids)}",

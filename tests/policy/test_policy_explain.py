@@ -4,7 +4,7 @@ import pytest
 from support.policy import NOW, SUBJECT, evidence, rejection
 
 from proxy.policy.explain import LENGTH_MAX, explain
-from proxy.policy.model import Decision, Mode, OnOutage
+from proxy.policy.model import Decision, Mode, OnOutage, Stale
 from proxy.verdict import Accepted, InsecureUnverified, Reason, Refused, Undetermined
 
 DETAIL = "the detail"
@@ -47,6 +47,12 @@ def test_every_reason_has_words(reason):
 )
 def test_other_verdicts(verdict, words):
     assert explain(verdict) == words
+
+
+def test_an_acceptance_that_stands_in():
+    verdict = Accepted(SUBJECT, "rule", (evidence("a"),), NOW)
+    decision = Decision("id", verdict, Mode.ENFORCE, OnOutage.REFUSE, Stale("the registry is away", NOW))
+    assert explain(decision) == "accepted before, signed by a; cannot be verified anew: the registry is away"
 
 
 @pytest.mark.parametrize(

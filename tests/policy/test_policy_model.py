@@ -1,6 +1,7 @@
 """What is served, and what a fingerprint covers."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from support.policy import NOW, SUBJECT, NamedSigner, evidence, rejection, rule
@@ -58,6 +59,8 @@ def test_the_fingerprint_covers_what_a_verdict_depends_on(monkeypatch):
         rule("a and b", b=NamedSigner("b", "changed")),
         rule("refuse"),
         rule("insecure_allow_unverified"),
+        replace(rule("a and b"), trust_root_max_age=timedelta(days=7)),
+        replace(rule("a and b"), trust_root_max_age=timedelta(days=8)),
     ]
     monkeypatch.setattr(model, "__version__", "next")
     others.append(rule("a and b"))
@@ -66,6 +69,7 @@ def test_the_fingerprint_covers_what_a_verdict_depends_on(monkeypatch):
 
 def test_the_fingerprint_covers_nothing_else():
     same = rule("(a and b)", "alpine", mode=Mode.WARN, on_outage=OnOutage.INSECURE_ALLOW)
+    same = replace(same, tag_max_stale=timedelta(1), accepted_max_stale=timedelta(1))
     assert same.fingerprint == rule("a and b").fingerprint
     assert len(same.fingerprint) == 64
 
