@@ -2,14 +2,13 @@
 
 PYTHON ?= python3
 ARGS ?=
-SECONDS ?= 60
 BUILDER ?= docker build
 VENV := .venv
 BIN := $(VENV)/bin
 UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) UV_PYTHON_DOWNLOADS=never $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit e2e fuzz cross-check check format bench wheels image image-proof clean
+.PHONY: help setup demo test unit e2e fuzz soak cross-check check format bench wheels image image-proof clean
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -37,7 +36,10 @@ e2e: setup ## real clients and a real registry, isolated, on loopback
 	$(BIN)/python -m pytest -m e2e tests/e2e $(ARGS)
 
 fuzz: setup ## mutated signatures for as long as asked (SECONDS=600)
-	PYTHONPATH=tests:tests/formats/cosign $(BIN)/python -W error tools/fuzz.py --seconds $(SECONDS) $(ARGS)
+	PYTHONPATH=tests:tests/formats/cosign $(BIN)/python -W error tools/fuzz.py $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
+soak: setup ## ten minutes of mixed traffic, every answer checked (SECONDS=60, ARGS=--load for a crowd)
+	PYTHONPATH=tests $(BIN)/python tools/soak.py $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 cross-check: setup ## the same verdicts as real cosign (Go, or COSIGN=program)
 	PYTHONPATH=tests $(BIN)/python tools/cross_check.py $(ARGS)

@@ -40,7 +40,7 @@ class Unruly(Registry):
 
     def plague(self, about: str, misdeed: Misdeed, times: int | None = None) -> None:
         """Do this to answers for paths with that text in them: so many times, or until `heal`."""
-        self._troubles.append(_Trouble(about, misdeed, times))
+        self._troubles = [*(one for one in self._troubles if one.left != 0), _Trouble(about, misdeed, times)]
 
     def heal(self) -> None:
         self._troubles.clear()

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from proxy.config import Settings, load
 from proxy.oci.digest import Digest
 from proxy.stores.content_folder import ALGORITHMS, INCOMING
 
-# `sealgate`, and a way to ask how many tasks and objects it has: SIGUSR1 writes them to FOLDER/seen.<process id>.
+# `sealgate`, and a way to ask how many tasks and objects it has: SIGUSR2 writes them to FOLDER/seen.<process id>.
 _SEALGATE = """
 import asyncio, gc, json, os, pathlib, signal, sys
 folder = pathlib.Path(sys.argv.pop(1))
@@ -30,7 +30,7 @@ def write(*_):
     made = folder / f"seen.{os.getpid()}.new"
     made.write_text(json.dumps({"tasks": tasks, "objects": len(gc.get_objects())}))
     made.rename(made.with_suffix(""))
-signal.signal(signal.SIGUSR1, write)
+signal.signal(signal.SIGUSR2, write)
 from proxy.__main__ import main
 main()
 """
@@ -132,13 +132,16 @@ class Serving:
             todo += [int(child) for child in children.read_text().split()] if children.exists() else []
         return found
 
-    def status(self, key: str) -> int:
-        """Return a sum of /proc/PID/status over its processes: VmRSS and VmHWM in KiB, Threads."""
-        total = 0
-        for pid in self.pids():
-            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-            total += next((int(line.split()[1]) for line in lines if line.startswith(f"{key}:")), 0)
-        return total
+    def peak(self) -> float:
+        """Return the most memory (MiB) that any of its processes had at once: VmHWM."""
+        return max(_kib(f"/proc/{pid}/status", "VmHWM") for pid in self.pids()) / 1024
+
+    def memory(self) -> float:
+        """Return the memory (MiB) of all its processes; what they share counts once (Pss)."""
+        return sum(_kib(f"/proc/{pid}/smaps_rollup", "Pss") for pid in self.pids()) / 1024
+
+    def threads(self) -> int:
+        return sum(len(os.listdir(f"/proc/{pid}/task")) for pid in self.pids())  # noqa: PTH208 (names are not needed)
 
     def open_files(self) -> int:
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.pids())  # noqa: PTH208 (names are not needed)
@@ -148,7 +151,7 @@ class Serving:
         sums = {"tasks": 0, "objects": 0}
         for pid in self.pids():
             (self._folder / f"seen.{pid}").unlink(missing_ok=True)
-            os.kill(pid, signal.SIGUSR1)
+            os.kill(pid, signal.SIGUSR2)
         await asyncio.sleep(1)  # what has not answered by then has no event loop
         for answer in self._folder.glob("seen.*"):
             for key, value in json.loads(answer.read_text()).items():
@@ -158,15 +161,31 @@ class Serving:
 
     async def kill(self) -> None:
         """End it in the middle of whatever it does."""
-        for pid in self.pids():
-            os.kill(pid, signal.SIGKILL)
+        pids = self.pids()
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         await self.process.wait()
+        while any(map(_lives, pids)):  # noqa: ASYNC110 (they are no children of ours)
+            await asyncio.sleep(0.01)
 
     async def stop(self) -> int:
         """End it as a system does; return its exit code."""
         if self.process.returncode is None:
             self.process.terminate()
         return await self.process.wait()
+
+
+def _kib(file: str, key: str) -> int:
+    lines = Path(file).read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{key}:")), 0)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
 
 
 @asynccontextmanager
