@@ -33,11 +33,15 @@ class ContentObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """How much there is, whether a sweep is due to make room, and what failed last (None: the last write succeeded)."""
+    """How much there is, whether a sweep is due to make room, and what failed last (None: the last write succeeded).
+
+    `added` are the bytes that this process has kept since the last count; what others have is not known.
+    """
 
     files: int
     bytes: int
     bytes_max: int
+    added: int
     full: bool
     fault: str | None
 
@@ -48,7 +52,7 @@ class Account:
     def __init__(self, observer: ContentObserver) -> None:
         self.observer = observer
         self._lock = threading.Lock()
-        self._files = self._bytes = 0
+        self._files = self._bytes = self._added = 0
         #: Bytes that the disk had no room for, the largest of what was to begin since the last sweep.
         self.wanted = 0
         self._fault: str | None = None
@@ -57,12 +61,12 @@ class Account:
         """Return what there is, against the limit."""
         with self._lock:
             full = self._bytes > bytes_max or self.wanted > 0
-            return Stats(self._files, self._bytes, bytes_max, full, self._fault)
+            return Stats(self._files, self._bytes, bytes_max, self._added, full, self._fault)
 
     def counted(self, files: int, size: int) -> None:
         """Take the result of a count."""
         with self._lock:
-            self._files, self._bytes = files, size
+            self._files, self._bytes, self._added = files, size, 0
         self.observer.content_held(files, size)
 
     def kept(self, size: int, *, new: bool) -> None:
@@ -86,5 +90,6 @@ class Account:
         with self._lock:
             self._files += files
             self._bytes += size
+            self._added += max(size, 0)
             held = self._files, self._bytes
         self.observer.content_held(*held)

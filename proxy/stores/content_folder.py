@@ -13,7 +13,7 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -100,6 +100,16 @@ class ContentFolder:
         path.rename(target)
         _fsync_folder(target.parent)
         return new
+
+    @contextmanager
+    def sweeping(self) -> Iterator[None]:
+        """Wait until no other process sweeps the folder, and keep others from it while the context lasts."""
+        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def remove(self, digest: Digest) -> bool:
         """Remove the content; say whether it was there. Who reads it reads on."""

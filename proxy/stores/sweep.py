@@ -29,8 +29,13 @@ def sweep(folder: ContentFolder, bytes_max: int, wanted: int = 0) -> Swept:
     """Clean the folder, and evict what was not used for longest where it holds more than so many bytes.
 
     On a disk that has no room for `wanted` bytes more the limit is lower, whoever fills it. What somebody reads stays,
-    so that more may be left. Raises OSError.
+    so that more may be left. One process after the other: each would make all of the room. Raises OSError.
     """
+    with folder.sweeping():
+        return _sweep(folder, bytes_max, wanted)
+
+
+def _sweep(folder: ContentFolder, bytes_max: int, wanted: int) -> Swept:
     orphans, strays = folder.remove_orphans(), folder.remove_strays()
     files, size = count(folder)
     evicted = 0

@@ -1,5 +1,7 @@
 """What goes on beside the requests: the limit is kept, and what has rotted is found."""
 
+import asyncio
+
 import pytest
 from support.content import opened
 
@@ -60,6 +62,41 @@ async def test_the_limit_is_kept_soon_and_all_is_counted_at_an_interval(tmp_path
         assert sweeps == [BOUNDS_SECONDS, BOUNDS_SECONDS + SWEEP_SECONDS, BOUNDS_SECONDS + 2 * SWEEP_SECONDS]
         assert store.told.evicted == 2
         assert store.stats().bytes == 600
+
+
+async def test_several_that_fill_one_folder_keep_the_limit(tmp_path):
+    """Each knows what it has added itself, and not what the others have."""
+    with opened(tmp_path, 1000) as first, opened(tmp_path, 1000) as second:
+        for number in range(4):
+            await put((first, second)[number % 2], bytes([number]) * 400)
+        time = Time(1.5 * BOUNDS_SECONDS)
+        with pytest.raises(_Enough):
+            await keep_in_bounds(second, time.sleep, time)
+        assert second.told.evicted == 2
+        assert (await first.sweep()).bytes == 800
+
+
+async def test_one_sweeps_after_the_other(tmp_path):
+    """Each would make all of the room that is lacking."""
+    with opened(tmp_path, 1000) as first, opened(tmp_path, 1000) as second:
+        for number in range(4):
+            await put(first, bytes([number]) * 400)
+        async with asyncio.TaskGroup() as tasks:
+            with first._folder.sweeping():
+                sweep = tasks.create_task(second.sweep())
+                await asyncio.sleep(0.05)
+                for number in range(2):
+                    assert first.remove(Digest.of(bytes([number]) * 400))
+        assert (sweep.result().evicted, sweep.result().bytes) == (0, 800)
+
+
+async def test_a_little_more_is_not_counted_at_once(tmp_path, monkeypatch):
+    with opened(tmp_path, 100_000) as store:
+        monkeypatch.setattr(store, "sweep", None)
+        await put(store, b"x" * 3000)
+        time = Time(3 * BOUNDS_SECONDS)
+        with pytest.raises(_Enough):
+            await keep_in_bounds(store, time.sleep, time)
 
 
 async def test_where_nothing_can_go_it_is_not_tried_all_the_time(tmp_path, monkeypatch):
