@@ -223,8 +223,7 @@ class Gate:
         decision = _decision(self._new_id(), verdict, rule)
         if not isinstance(verdict, Undetermined):
             self._decisions[key] = decision
-            # A refusal is kept for as long as the acceptance that it ends could have stood in.
-            kept = rule.accepted_max_stale if rule else NOT_STALE
+            kept = rule.accepted_max_stale if rule is not None and isinstance(verdict, Accepted) else NOT_STALE
             await self._memory.verdicts.put(key, Remembered(decision.id, verdict), kept)
         elif rule is not None and rule.accepted_max_stale:
             decision = await self._standing_in(key, rule, decision, verdict.cause)
@@ -234,8 +233,9 @@ class Gate:
     async def _standing_in(self, key: VerdictKey, rule: Rule, decision: Decision, cause: str) -> Decision:
         """Return the last acceptance in place of a decision about what cannot be judged, as long as the rule allows.
 
-        The last real answer counts, whichever worker has it: so the store is asked, and memory only whether it knows of
-        a later refusal. A trust root that is too old is no outage that an acceptance bridges.
+        The last real answer counts, whichever worker has it: so the store is asked, where a refusal takes the place of
+        the acceptance for good, and memory only whether it knows of a refusal that could not be written. A trust root
+        that is too old is no outage that an acceptance bridges.
         """
         last = await self._memory.verdicts.get(key, self._clock(), rule.accepted_max_stale)
         known, now = self._decisions.get(key), self._clock()

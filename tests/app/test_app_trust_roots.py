@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 from datetime import UTC, datetime
+from time import time
 
 import pytest
 from aiohttp import ClientSession
@@ -20,7 +22,7 @@ from proxy.demo.signing import SigningKey
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import Descriptor
 from proxy.oci.reference import Reference
-from proxy.verdict import Accepted, Refused
+from proxy.verdict import Accepted, Refused, Undetermined
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SIGSTORE, OTHER = Sigstore.create(), Sigstore.create()
@@ -46,7 +48,7 @@ async def upstream():
         yield url
 
 
-def configuration(folder, upstream, trust_root):
+def configuration(folder, upstream, trust_root, rule=""):
     path = folder / "sealgate.toml"
     path.write_text(f"""
 [server]
@@ -71,6 +73,7 @@ trust_root = "private"
 name = "everything"
 images = ["**"]
 require = "ci"
+{rule}
 """)
     return path
 
@@ -85,6 +88,31 @@ async def test_a_private_trust_root_from_a_file(tmp_path, upstream):
     assert (evidence.signed_at, evidence.time_source) == (AT, "log rekor.private.test")
     seen = await verify(load(configuration(tmp_path, upstream, 'file = "other.json"')), Reference.parse("team/app:1"))
     assert isinstance(seen.verdict, Refused)
+
+
+@pytest.mark.parametrize(("age", "verdict"), [(6, Accepted), (8, Undetermined)])
+async def test_a_trust_root_that_is_older_than_the_rule_allows(tmp_path, upstream, age, verdict):
+    root = tmp_path / "root.json"
+    root.write_bytes(document(SIGSTORE))
+    os.utime(root, (time() - age * 86400,) * 2)
+    path = configuration(tmp_path, upstream, 'file = "root.json"', 'trust_root_max_age = "7d"')
+    seen = await verify(load(path), Reference.parse("team/app:1"))
+    assert isinstance(seen.verdict, verdict)
+    if verdict is Undetermined:
+        assert seen.unreached == ("trust root private was last confirmed 8d ago, trust_root_max_age is 7d",)
+
+
+async def test_a_trust_root_that_is_refreshed_counts(tmp_path, upstream):
+    """It has never been here, so that nothing can be judged until the first refresh."""
+    server = TufServer(document(SIGSTORE))
+    (tmp_path / "tuf-root.json").write_bytes(server.bootstrap)
+    async with serve_tuf(server) as url:
+        tuf = f'tuf_url = "{url}"\ntuf_root = "tuf-root.json"'
+        path = configuration(tmp_path, upstream, tuf, 'trust_root_max_age = "7d"')
+        seen = await verify(load(path), Reference.parse("team/app:1"))
+        assert isinstance(seen.verdict, Undetermined)
+        async with running(load(path)) as at:
+            await asked(at, 200)
 
 
 async def asked(at, wanted):

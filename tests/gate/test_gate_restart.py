@@ -11,6 +11,7 @@ from test_gate import APP, OTHER, SIMPLE_SIGNING, bench, by_digest, by_tag, laye
 from test_gate_stale import settled
 
 from proxy.gate import Memory
+from proxy.gate.contents import RATE_LIMITED_TAG_MAX
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, UnavailableError
 from proxy.stores.grants import SqliteMemberships
@@ -301,6 +302,40 @@ async def test_the_registry_may_be_away_with_the_disk(machine):
         it.bench.clock.advance(100)
         with pytest.raises(UnavailableError):
             await gate.pull(by_tag(), "client")
+
+
+async def test_what_could_not_be_written_is_newer_than_what_lies_there(machine):
+    it = machine()
+    it.signed(image_body("old"))
+    async with it.start() as gate:
+        await gate.pull(by_tag(), "client")
+        await it.opened.read(lambda db: db.execute("PRAGMA query_only = 1").fetchall(), None)
+        new = it.signed(image_body("new"))
+        it.bench.clock.advance(61)
+        await gate.pull(by_tag(), "client")
+        it.bench.registry.fault = UnavailableError("too many requests", rate_limited=True)
+        it.bench.clock.advance(61)
+        assert (await gate.pull(by_tag(), "client")).manifest.digest == new
+
+
+RATE_LIMIT = RATE_LIMITED_TAG_MAX.total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("age", "rate_limited", "served"),
+    [(61, True, True), (59 + RATE_LIMIT, True, True), (60 + RATE_LIMIT, True, False), (61, False, False)],
+)
+async def test_a_tag_bridges_a_rate_limit_also_after_a_restart(machine, pulled, age, rate_limited, served):
+    it = machine(accepted_max_stale=timedelta(days=1))
+    digest = it.signed(image_body("good"))
+    async with pulled(it, by_tag()) as gate:
+        it.bench.registry.fault = UnavailableError("busy", retry_after=3600, rate_limited=rate_limited)
+        it.bench.clock.advance(age)
+        if served:
+            assert (await gate.pull(by_tag(), "client")).manifest.digest == digest
+        else:
+            with pytest.raises(UnavailableError):
+                await gate.pull(by_tag(), "client")
 
 
 async def test_warm_pulls_ask_the_store_for_no_manifest_and_no_tag(machine):

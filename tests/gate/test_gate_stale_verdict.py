@@ -130,10 +130,12 @@ async def test_a_refusal_takes_over_and_ends_it_for_good(machine, where):  # noq
         for _ in range(10):  # the refusal itself has expired at the second
             if where == "after a restart":
                 async with it.start() as another:
-                    assert not (await another.pull(image, "client")).decision.served
+                    decision = (await another.pull(image, "client")).decision
             else:
-                assert not (await gate.pull(image, "client")).decision.served
+                decision = (await gate.pull(image, "client")).decision
                 assert not (await gate.blob(APP, layer("good"), "client")).served
+            assert not decision.served
+            assert decision.stale is None
             # Others judge, and so remove what has expired.
             other = it.bench.registry.add(APP, image_body("other"))
             back(it)

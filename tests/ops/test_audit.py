@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from support.ops import ACCEPTED, AWAY, DOCKER, LET_THROUGH, REFUSED, UNVERIFIED, decision
+from support.ops import ACCEPTED, AWAY, DOCKER, LET_THROUGH, REFUSED, STALE, UNVERIFIED, decision
 from support.stores import KEYLESS, LATER, NOW, PROVEN, accepted, digest, evidence, key, refused
 
 from proxy.ops import audit as module
@@ -148,6 +148,20 @@ def test_an_outage_that_is_let_through_is_seen(path):
     audit.verdict(LET_THROUGH, time=NOW, client="")
     audit.close()
     assert (written(path)[0]["served"], written(path)[0]["on_outage"]) == (True, "insecure_allow")
+
+
+def test_an_acceptance_that_stands_in_says_so(path):
+    audit = Audit.open(path, pytest.fail)
+    for one in (ACCEPTED, STALE):
+        audit.verdict(one, time=NOW, client="")
+    audit.close()
+    accepted, stale = written(path)
+    assert (
+        stale["explanation"]
+        == "accepted before, signed by release; cannot be verified anew: ghcr.io: connection refused"
+    )
+    added = {"cause": "ghcr.io: connection refused", "stale_until": LATER.isoformat()}
+    assert stale == accepted | added | {"explanation": stale["explanation"]}
 
 
 def test_every_reason_on_one_line_whatever_it_cites(path):

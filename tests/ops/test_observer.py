@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
-from support.ops import ACCEPTED, DOCKER, REFUSED, WARNED, make_metrics, sample
+from support.ops import ACCEPTED, DOCKER, REFUSED, STALE, WARNED, make_metrics, sample
 from support.stores import NOW, digest
 
 from proxy.ops.audit import Audit
@@ -38,6 +38,13 @@ def test_a_verdict(told):
     assert sample(told.metrics, "sealgate_verdicts_total", rule="everything", verdict="accepted", reason="") == 1
     assert told.tally.snapshot(NOW).rules[0].verdicts == {"accepted": 1}
     assert [(it["event"], it["client"]) for it in told.lines()] == [("verdict", "10.0.0.7")]
+
+
+def test_an_acceptance_that_stands_in_is_an_image_that_could_not_be_judged(told):
+    told.it.judged(STALE, "10.0.0.7", 0.5)
+    assert sample(told.metrics, "sealgate_verdicts_total", rule="everything", verdict="undetermined", reason="") == 1
+    assert told.tally.snapshot(NOW).rules[0].verdicts == {"undetermined": 1}
+    assert [(it["verdict"], it["served"]) for it in told.lines()] == [("accepted", True)]
 
 
 @pytest.mark.parametrize("judged", [REFUSED, None])

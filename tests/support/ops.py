@@ -1,9 +1,11 @@
 """Decisions to report, and the metrics of a small configuration."""
 
+from dataclasses import replace
+
 from support.stores import APP, LATER, accepted, digest, evidence, key, refused, unverified
 
 from proxy.ops.metrics import Metrics
-from proxy.policy.model import Decision, Mode, OnOutage
+from proxy.policy.model import Decision, Mode, OnOutage, Stale
 from proxy.verdict import Subject, Undetermined
 
 SUBJECT = Subject(APP, digest(0), "v1")
@@ -21,6 +23,7 @@ AWAY = decision(Undetermined(SUBJECT, "everything", "ghcr.io: connection refused
 LET_THROUGH = decision(
     Undetermined(SUBJECT, "everything", "ghcr.io: connection refused"), on_outage=OnOutage.INSECURE_ALLOW
 )
+STALE = replace(ACCEPTED, stale=Stale("ghcr.io: connection refused", LATER))
 UNVERIFIED = decision(unverified(key()))
 
 
