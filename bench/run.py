@@ -14,7 +14,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,9 +27,10 @@ from e2e.packages import MissingError, Toolbox, toolbox
 from figures import draw
 from first_pulls import cold_pulls
 from growth import growth
-from manifests import warm_manifests, workers
+from manifests import warm_manifests
 from pulls import docker_pulls
 from registries import distribution
+from workers import workers
 
 from proxy.demo.signing import SigningKey
 
@@ -112,12 +113,16 @@ def machine(tools: Toolbox) -> list[str]:
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), platform.machine())
     programs = [(tools.find("docker-registry"), "--version"), (tools.find("nginx"), "-v")]
-    with suppress(MissingError):  # its rows are not there either
+    missing = []
+    try:
         programs.append((distribution(), "--version"))
+    except MissingError as err:
+        missing.append(f"left out: {err}")
     return [
         f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, loopback",
         f"Python {platform.python_version()}, aiohttp {version('aiohttp')}, cryptography {version('cryptography')}",
         *(_first_line(*program) for program in programs),
+        *missing,
     ]
 
 
