@@ -26,8 +26,11 @@ _BYTES = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
 
 
 @contextmanager
-def counting_bytes(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar for so many bytes while the context lasts; what is yielded takes how many more are done."""
+def counting_bytes(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a bar for so many bytes while the context lasts; what is yielded takes how many more are done.
+
+    None: nobody knows how many there will be.
+    """
     with _bars(*_BYTES) as bars:
         task = bars.add_task(what, total=total)
         yield lambda count: bars.advance(task, count)

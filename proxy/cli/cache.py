@@ -17,6 +17,7 @@ from proxy.app.content import check_owner
 from proxy.app.warming import NoRoomError, warm
 from proxy.cli import bars, render, warmed
 from proxy.cli.clients import InputError
+from proxy.cli.interrupted import run
 from proxy.cli.options import CONFIG, Config, Json, read_reference
 from proxy.config import Settings, load
 from proxy.oci.digest import Digest
@@ -108,7 +109,7 @@ def verify(config: Config = CONFIG, *, as_json: Json = False) -> None:
     """Read everything again and remove what is wrong. Exit code 1 if anything was."""
     told = _Told()
     with _opened(load(config), told) as store:
-        files = asyncio.run(_verify(store))
+        files = run(_verify(store))
     wrong = [str(one) for one in told.corrupt]
     if as_json:
         render.document({"files": files, "removed": wrong})
@@ -139,10 +140,10 @@ def prune(
     """Remove what was not used for longest, down to nine tenths of the limit; or everything."""
     settings = load(config)
     with (
-        render.busy("removing what was not used for longest"),
         _opened(settings, _Told(), bytes_max=0 if everything else None) as store,
+        bars.counting_bytes("removing", store.stats().bytes if everything else None) as done,
     ):
-        swept = asyncio.run(store.sweep())
+        swept = asyncio.run(store.sweep(done))
     if as_json:
         render.document({"removed": swept.evicted, "files": swept.files, "bytes": swept.bytes})
     else:
@@ -177,7 +178,7 @@ def warm_images(
     check_owner(settings.server.state_dir)
     try:
         with bars.Warming() as watch:
-            came = asyncio.run(warm(settings, references, wanted, watch))
+            came = run(warm(settings, references, wanted, watch))
     except NoRoomError as err:
         raise _too_much(err) from err
     if as_json:

@@ -15,6 +15,7 @@ from proxy.cli import bundles, cache, documents, examined, render
 from proxy.cli import demo as demonstration
 from proxy.cli.clients import Client, Endpoint, check_registries, setups
 from proxy.cli.install import read_ca, write
+from proxy.cli.interrupted import TERMINATED
 from proxy.cli.options import CONFIG, Config, Json, read_reference
 from proxy.config import load
 from proxy.oci.reference import DOCKER_HUB
@@ -22,9 +23,6 @@ from proxy.verdict import Accepted, InsecureUnverified, Refused, Undetermined
 
 # An insecure rule that lets an image through has done what it says; what it is called is in the output.
 _EXIT_CODES = {Accepted: 0, InsecureUnverified: 0, Refused: 1, Undetermined: 3}
-
-# What a shell reports for a program that SIGTERM ended.
-_TERMINATED = 143
 
 app = typer.Typer(
     name="sealgate",
@@ -149,7 +147,7 @@ def demo(
     try:
         as_expected = asyncio.run(demonstration.run(sys.argv[0], once=once))
     except asyncio.CancelledError:
-        raise typer.Exit(_TERMINATED) from None
+        raise typer.Exit(TERMINATED) from None
     raise typer.Exit(0 if as_expected else 1)
 
 

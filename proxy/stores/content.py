@@ -180,15 +180,16 @@ class ContentStore:
             os.close(descriptor)
         return False
 
-    async def sweep(self) -> Swept:
+    async def sweep(self, evicted_one: Callable[[int], None] = sweeping.tell_nobody) -> Swept:
         """Count again, evict down to nine tenths of the limit where it is exceeded, and remove what is left over.
 
-        On a disk that had no room for what was to begin, there is room afterwards. What somebody reads stays. Raises
-        StoreError where the folder cannot be read; what was evicted by then is.
+        On a disk that had no room for what was to begin, there is room afterwards. What somebody reads stays.
+        `evicted_one` is told the bytes of each file that is evicted, on a thread. Raises StoreError where the folder
+        cannot be read; what was evicted by then is.
         """
         wanted, self._account.wanted = self._account.wanted, 0
         try:
-            swept = await self._run(sweeping.sweep, self._folder, self._bytes_max, wanted)
+            swept = await self._run(sweeping.sweep, self._folder, self._bytes_max, wanted, evicted_one)
         except OSError as err:
             self._account.fault(err)
             raise StoreError(str(err)) from err

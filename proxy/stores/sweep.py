@@ -4,6 +4,7 @@ Nothing is kept in memory between two sweeps, and little during one: how many fi
 """
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.stores.content_folder import ContentFolder, Entry
@@ -25,24 +26,31 @@ class Swept:
     strays: int
 
 
-def sweep(folder: ContentFolder, bytes_max: int, wanted: int = 0) -> Swept:
+def tell_nobody(_size: int) -> None:
+    """Take a size, and do nothing."""
+
+
+def sweep(
+    folder: ContentFolder, bytes_max: int, wanted: int = 0, evicted_one: Callable[[int], None] = tell_nobody
+) -> Swept:
     """Clean the folder, and evict what was not used for longest where it holds more than so many bytes.
 
     On a disk that has no room for `wanted` bytes more the limit is lower, whoever fills it. What somebody reads stays,
-    so that more may be left. One process after the other: each would make all of the room. Raises OSError.
+    so that more may be left. One process after the other: each would make all of the room. `evicted_one` is told the
+    bytes of each file that is evicted. Raises OSError.
     """
     with folder.sweeping():
-        return _sweep(folder, bytes_max, wanted)
+        return _sweep(folder, bytes_max, wanted, evicted_one)
 
 
-def _sweep(folder: ContentFolder, bytes_max: int, wanted: int) -> Swept:
+def _sweep(folder: ContentFolder, bytes_max: int, wanted: int, evicted_one: Callable[[int], None]) -> Swept:
     orphans, strays = folder.remove_orphans(), folder.remove_strays()
     files, size = count(folder)
     evicted = 0
     limit = min(bytes_max, size + folder.room() - wanted)
     if size > limit:
         goal = int(limit * _KEPT)
-        while size > max(goal, 0) and (removed := _evict(folder, size - goal)):
+        while size > max(goal, 0) and (removed := _evict(folder, size - goal, evicted_one)):
             evicted += removed
             files, size = count(folder)
     return Swept(files, size, evicted, orphans, strays)
@@ -57,7 +65,7 @@ def count(folder: ContentFolder) -> tuple[int, int]:
     return files, size
 
 
-def _evict(folder: ContentFolder, excess: int) -> int:
+def _evict(folder: ContentFolder, excess: int, evicted_one: Callable[[int], None]) -> int:
     removed = 0
     for entry in heapq.nsmallest(_EVICTED_AT_ONCE, folder.entries(), key=_last_use):
         if excess <= 0:
@@ -65,6 +73,7 @@ def _evict(folder: ContentFolder, excess: int) -> int:
         if folder.remove_unread(entry):
             removed += 1
             excess -= entry.size
+            evicted_one(entry.size)
     return removed
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pwd
+import sys
 
 import pytest
 from support.content import Told
@@ -135,6 +136,19 @@ def test_a_disk_that_fails(config, capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert out == "3 files read, 0 wrong\n"
     assert err == "sealgate: OSError: [Errno 5] Input/output error\n" * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [(("verify",), "reading"), (("prune", "--all"), "removing"), (("prune",), "removing"), (("stats",), "counting")],
+)
+def test_on_a_terminal_it_says_how_far_it_is(config, capsys, monkeypatch, arguments, shown):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    assert cli.run(["cache", *arguments, "--config", str(config)]) == 0
+    out, err = capsys.readouterr()
+    assert shown in err
+    assert shown not in out
 
 
 def test_a_folder_that_cannot_be_used(config, capsys):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sys
 
 import pytest
 from aiohttp import ClientSession
@@ -11,7 +12,7 @@ from support.stack import KEY, sign
 
 from proxy.app import open_content, running
 from proxy.app import warming as module
-from proxy.cli import cache
+from proxy.cli import bars, cache
 from proxy.cli import main as cli
 from proxy.config import load
 from proxy.demo.images import Image, image, index
@@ -20,6 +21,8 @@ from proxy.demo.signing import classic_signature
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import Descriptor
 from proxy.oci.platforms import Platform
+from proxy.oci.reference import Reference
+from proxy.stores.incoming import Incoming
 
 GOOD, BAD, WARNED = image("good"), image("bad"), image("warned")
 MULTI = index([image(f"multi {one}", architecture=one) for one in ("amd64", "arm64", "s390x")])
@@ -365,6 +368,35 @@ async def test_a_disk_that_fills_up(warm, config, monkeypatch):
     assert code == 3
     assert out.count("No space left on device") == 2
     assert err.count("No space left on device") == 1
+
+
+async def test_on_a_terminal_it_says_how_far_it_is(warm, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    _, out, err = await warm("team/good:1", "team/bad:1")
+    assert "judging images" in err
+    assert str(Digest.of(GOOD.blobs[1]))[:19] in err
+    assert "judging" not in out
+
+
+async def test_what_is_given_up_leaves_nothing_half(config, monkeypatch):
+    stalled, write = asyncio.Event(), Incoming.write
+
+    async def some(incoming, chunk):
+        await write(incoming, chunk[:100])
+        stalled.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Incoming, "write", some)
+    with bars.Warming() as watch:
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(module.warm(load(config), [Reference.parse("team/good:1")], (), watch))
+            await stalled.wait()
+            task.cancel()
+    assert task.cancelled()
+    content = config.parent / "state" / "content"
+    assert list((content / "incoming").iterdir()) == []
+    assert kept(config) == set()
 
 
 async def test_a_signature_itself(warm, config, registry):

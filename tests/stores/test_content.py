@@ -255,3 +255,14 @@ async def test_what_is_being_read_stays(opening):
         assert store.has(digests[0], 1000)
         reading[1].close()
         assert (await store.sweep()).evicted == 0
+
+
+async def test_what_is_evicted_is_told_one_by_one(tmp_path):
+    with opened(tmp_path, bytes_max=0) as store:
+        store._bytes_max = LIMIT
+        for number in range(3):
+            await receive(store, content(number, 100 + number)[0])
+        store._bytes_max = 0
+        told = []
+        await store.sweep(told.append)
+    assert sorted(told) == [100, 101, 102]
