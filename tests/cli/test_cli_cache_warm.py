@@ -152,6 +152,17 @@ async def test_who_serves_needs_neither_the_signatures_nor_the_blobs(warm, confi
     assert not any("sha256-" in path for path in asked_for(registry, "manifests"))
 
 
+async def test_what_is_warm_is_served_when_the_registry_is_away(warm, config, url):
+    assert (await warm("team/multi:1", "--platform", "linux/arm64"))[0] == 0
+    config.write_text(config.read_text().replace(url, "http://127.0.0.1:1"))
+    child = MULTI.children[1]
+    async with running(load(config)) as at, ClientSession(at.registry) as client:
+        for path in ("manifests/1", f"manifests/{child.digest}", *(f"blobs/{Digest.of(one)}" for one in child.blobs)):
+            async with client.get(f"/v2/team/multi/{path}") as response:
+                assert response.status == 200
+                assert Digest.of(await response.read()) in {MULTI.digest, child.digest, *digests(*child.blobs)}
+
+
 async def test_it_runs_beside_who_serves(warm, config, registry):
     async with running(load(config)) as at, ClientSession(at.registry) as client:
         assert (await warm("team/good:1"))[0] == 0
