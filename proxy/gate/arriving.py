@@ -9,7 +9,7 @@ from typing import BinaryIO, Protocol
 from proxy.oci.digest import Digest
 from proxy.oci.errors import RegistryError
 from proxy.oci.reference import Repository
-from proxy.stores.content import Incoming
+from proxy.stores.content import Growing
 from proxy.stores.database import StoreError
 
 # The end of a blob that nobody gets before the digest of the whole is proven.
@@ -35,16 +35,24 @@ class Transfer:
         self.repository = repository
         self.digest = digest
         self.size = size
-        self.incoming: Incoming | None = None
+        #: Another one, should another process have to go on with it.
+        self.incoming: Growing | None = None
+        #: It lies in the store: some other process or transfer was faster.
+        self.stored = False
         #: The upstream's error that ended it, for its readers too.
         self.failure: RegistryError | None = None
         #: Whether bytes come: False where the store cannot take them. Raises what the upstream answers instead.
         self.begun: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.ended = asyncio.Event()
-        #: Bytes that came from the upstream.
+        #: Bytes that came from the upstream, and what was taken over.
         self.taken = 0
         #: Whose readers are to hear no more of it for a while, should it fail.
         self.readers_of = {repository}
+
+    @property
+    def arrived(self) -> int:
+        """Bytes that came, whoever fetched them."""
+        return max(self.taken, self.incoming.received if self.incoming is not None else 0)
 
     def answer(self, *, begins: bool) -> None:
         """Tell who waits whether there will be bytes."""
@@ -64,7 +72,7 @@ class Transfer:
 class Arriving:
     """A blob on its way, for one reader. Close it, for it holds a file."""
 
-    def __init__(self, transfer: Transfer, incoming: Incoming, rest: Rest) -> None:
+    def __init__(self, transfer: Transfer, incoming: Growing, rest: Rest) -> None:
         self._transfer = transfer
         self._incoming = incoming
         self._rest = rest
@@ -86,6 +94,8 @@ class Arriving:
             except (StoreError, OSError):
                 if self._transfer.failure is not None:
                     raise self._transfer.failure from None
+                if self._goes_on():
+                    continue
                 whole = part == range(self._transfer.size)
                 async with aclosing(self._rest(self._file, range(at, part.stop), whole=whole)) as rest:
                     async for piece in rest:
@@ -93,6 +103,11 @@ class Arriving:
                 return
             yield chunk
             at += len(chunk)
+
+    def _goes_on(self) -> bool:
+        """Say whether the same file is written by another process now, or by this one."""
+        before, self._incoming = self._incoming, self._transfer.incoming or self._incoming
+        return self._incoming is not before and self._incoming.identity == before.identity
 
     async def _read(self, at: int, stop: int) -> bytes | memoryview:
         stop = min(stop, await self._readable(at))

@@ -8,25 +8,21 @@ its own repository; bytes that have the digest are the same whoever fetched them
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from functools import partial
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from proxy.gate.arriving import Arriving, Transfer
+from proxy.gate.fetching import Fetcher, Observer, Source
 from proxy.gate.streams import hash_of, part_from, verified
 from proxy.oci.digest import Digest
 from proxy.oci.errors import RegistryError, UnavailableError
 from proxy.oci.reference import Repository
-from proxy.stores.content import ContentStore, Incoming, StoredBlob
+from proxy.stores.content import ContentStore, StoredBlob
 from proxy.stores.database import StoreError
-from proxy.upstream.blobs import BlobStream
 
 # Each has a connection to an upstream, a file and a megabyte on its way; what is more goes straight through.
 TRANSFERS_MAX = 64
-# A transfer that was cut goes on where it was, so many times.
-RESUMES_MAX = 3
-# After so many seconds, twice as many the next time.
-RESUME_SECONDS = 0.5
 # A part that begins so far behind what has arrived is asked for by itself.
 AHEAD_BYTES = 16 * 1024 * 1024
 # What comes in before anybody asks must not be noticed: two at a time, and of an index of images not all.
@@ -34,28 +30,6 @@ PREFETCHES_AT_ONCE = 2
 PREFETCHES_WAITING_MAX = 1000
 
 _Key = tuple[str, Digest, int]
-
-
-class Source(Protocol):
-    """Where blobs come from: `Upstreams`."""
-
-    def open_blob(
-        self, repository: Repository, digest: Digest, *, range_header: str | None = None
-    ) -> AbstractAsyncContextManager[BlobStream]:
-        """Open a blob, or the part of it that a Range header asks for."""
-        ...
-
-
-class Observer(Protocol):
-    """Who is told how blobs come in."""
-
-    def looked_up(self, cache: str, *, hit: bool) -> None:
-        """Take note that something remembered was there, or not."""
-        ...
-
-    def transfer(self, outcome: str) -> None:
-        """Take note of what became of one: kept, failed, not_kept; and of joined, resumed and prefetched."""
-        ...
 
 
 class Transfers:
@@ -76,7 +50,7 @@ class Transfers:
         self._tasks = tasks
         self._observer = observer
         self._on_cut = on_cut
-        self._sleep = sleep
+        self._fetcher = Fetcher(source, observer, on_cut, sleep)
         self._running: dict[_Key, Transfer] = {}
         self._waiting: deque[tuple[Repository, Digest, int]] = deque()
         self._prefetching = 0
@@ -102,7 +76,9 @@ class Transfers:
                 if transfer.repository == repository:
                     raise
                 continue  # what another repository is told is no answer to this one
-            return self._arriving(transfer, repository) if begins else None
+            if begins:
+                return self._arriving(transfer, repository)
+            return self._store.find(digest, size) if transfer.stored else None
         return None
 
     async def keep(self, repository: Repository, digest: Digest, size: int, arrived: Callable[[int], None]) -> bool:
@@ -181,7 +157,7 @@ class Transfers:
         key = (repository.registry, digest, size)
         transfer = self._running.get(key)
         if transfer is not None and transfer.failure is None:
-            if start > transfer.taken + AHEAD_BYTES:
+            if start > transfer.arrived + AHEAD_BYTES:
                 return None
             self._observer.transfer("joined")
             transfer.readers_of.add(repository)
@@ -205,65 +181,18 @@ class Transfers:
 
     async def _run(self, key: _Key, transfer: Transfer, store: ContentStore) -> None:
         try:
-            outcome = await self._keep(transfer, store)
+            outcome = await self._fetcher.keep(transfer, store)
         except RegistryError:
             outcome = "failed"
         except Exception as err:  # noqa: BLE001 (a mistake of ours in one transfer must not end them all)
             outcome = "failed"
-            self._fail(transfer, UnavailableError(f"the transfer failed: {type(err).__name__}"))
+            self._fetcher.fail(transfer, UnavailableError(f"the transfer failed: {type(err).__name__}"))
         finally:
             if self._running.get(key) is transfer:
                 del self._running[key]
             transfer.answer(begins=False)
             transfer.ended.set()
         self._observer.transfer(outcome)
-
-    def _fail(self, transfer: Transfer, error: RegistryError) -> None:
-        """Tell of the upstream's error before the readers hear of it, for they ask again at once."""
-        if transfer.fail(error):
-            for repository in transfer.readers_of:
-                self._on_cut(repository, transfer.digest, error)
-
-    async def _keep(self, transfer: Transfer, store: ContentStore) -> str:
-        """Fetch the blob into the store; say what became of it. Raises oci.errors where it could not be had."""
-        try:
-            transfer.incoming = incoming = await store.begin(transfer.digest, transfer.size)
-        except StoreError:
-            return "not_kept"
-        try:
-            await self._receive(transfer, incoming)
-            await incoming.finish()
-        except StoreError:
-            return "not_kept"
-        except RegistryError as err:
-            self._fail(transfer, err)
-            raise
-        finally:
-            await incoming.abort()
-        return "kept"
-
-    async def _receive(self, transfer: Transfer, incoming: Incoming) -> None:
-        """Take the blob from the upstream; goes on where it was after a cut."""
-        for resumed in range(RESUMES_MAX + 1):
-            try:
-                await self._take(transfer, incoming)
-            except UnavailableError:
-                if not transfer.begun.done() or resumed == RESUMES_MAX:
-                    raise
-                await self._sleep(RESUME_SECONDS * 2**resumed)
-                self._observer.transfer("resumed")
-            else:
-                return
-
-    async def _take(self, transfer: Transfer, incoming: Incoming) -> None:
-        wanted = range(transfer.taken, transfer.size)
-        header = f"bytes={wanted.start}-" if wanted.start else None
-        async with self._source.open_blob(transfer.repository, transfer.digest, range_header=header) as stream:
-            chunks = part_from(stream, wanted, transfer.size)
-            transfer.answer(begins=True)
-            async for chunk in chunks:
-                await incoming.write(chunk)
-                transfer.taken += len(chunk)
 
     async def _rest(  # noqa: PLR0913 (what of which blob, for whom, and what was sent of it)
         self, repository: Repository, digest: Digest, size: int, file: BinaryIO, wanted: range, *, whole: bool

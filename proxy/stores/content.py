@@ -6,13 +6,14 @@ told. The limit counts what is kept; what is being received comes on top of it.
 """
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from errno import ENOSPC
+from errno import EBUSY, ENOSPC
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -24,6 +25,8 @@ from proxy.stores import sweep as sweeping
 from proxy.stores.content_account import Account, ContentObserver, Stats
 from proxy.stores.content_folder import ContentFolder, Entry, lock_shared
 from proxy.stores.database import StoreError
+from proxy.stores.following import Following, Left
+from proxy.stores.growing import Growing
 from proxy.stores.incoming import Incoming, IncomingFile
 from proxy.stores.sweep import Swept
 
@@ -32,7 +35,10 @@ __all__ = [
     "ContentObserver",
     "ContentStore",
     "Entry",
+    "Following",
+    "Growing",
     "Incoming",
+    "Left",
     "Stats",
     "StoreError",
     "StoredBlob",
@@ -49,6 +55,8 @@ TOUCHED_SECONDS = 3600.0
 # Two cores hash 2 GB/s; the others wait for a disk that writes slowly, or go through the folder.
 _THREADS = 6
 _READ_BYTES = 1024 * 1024
+# How often another may begin and give up what is to begin, just then.
+_TRIES = 5
 
 
 @dataclass(slots=True)
@@ -132,14 +140,16 @@ class ContentStore:
             with suppress(OSError):  # on a disk that cannot be written nothing is evicted either
                 os.utime(descriptor, (now, now))
 
-    async def begin(self, digest: Digest, size: int) -> Incoming:
-        """Begin to receive content of so many bytes.
+    async def begin(self, digest: Digest, size: int, scope: str = "") -> Incoming | Following:
+        """Begin to receive content of so many bytes, or to follow another process that does so in the same scope.
 
-        Raises StoreError where nothing can be written or there is no room for it. Several may receive the same digest.
+        What a process that is gone had received of it is taken over. A scope is whose word is taken for what the bytes
+        are: one that lies must not do so in the name of another. Raises StoreError where nothing can be written or
+        there is no room for it.
         """
         if size > self._bytes_max:
             raise StoreError(f"{size} bytes are more than the content store may hold ({self._bytes_max})")
-        creating = self._threads.submit(self._create, digest, size)
+        creating = self._threads.submit(self._create, digest, size, scope)
         try:
             file = await asyncio.wrap_future(creating)
         except OSError as err:
@@ -148,14 +158,22 @@ class ContentStore:
         except asyncio.CancelledError:
             creating.add_done_callback(_discard)
             raise
+        if isinstance(file, FileIO):
+            return Following(self._folder, digest, size, file)
         return Incoming(file, size, self._threads, self._account)
 
-    def _create(self, digest: Digest, size: int) -> IncomingFile:
+    def _create(self, digest: Digest, size: int, scope: str) -> IncomingFile | FileIO:
         # What cannot be kept to its end is not begun: it would take the room that others on this disk need.
         if self._folder.room() < size:
             self._account.wanted = max(self._account.wanted, size)
             raise OSError(ENOSPC, os.strerror(ENOSPC), str(self._folder.root))
-        return IncomingFile(self._folder, digest)
+        name = hashlib.sha256(f"{scope}\n{digest}\n{size}".encode()).hexdigest()
+        for _ in range(_TRIES):
+            with suppress(BlockingIOError):
+                return IncomingFile(self._folder, digest, name, size)
+            with suppress(FileNotFoundError):  # it has its name by now, or was given up
+                return self._folder.claimed(name)
+        raise OSError(EBUSY, "others begin and give up all the time", str(self._folder.root))
 
     async def verify_again(self, digest: Digest) -> bool:
         """Read the content and say whether it is right; remove it where it is not, or cannot be read."""
@@ -214,9 +232,10 @@ class ContentStore:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
 
 
-def _discard(created: Future[IncomingFile]) -> None:
+def _discard(created: Future[IncomingFile | FileIO]) -> None:
     if not created.cancelled() and created.exception() is None:
-        created.result().discard()
+        file = created.result()
+        file.close() if isinstance(file, FileIO) else file.discard()
 
 
 def _is_right(descriptor: int, digest: Digest) -> bool:

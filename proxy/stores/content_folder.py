@@ -1,7 +1,8 @@
 """The folder that content lies in, by digest, and what may be done to it: no index, no cache, only files.
 
     sha256/ab/abcd...   exactly the bytes of that digest; the name is a promise that was true when it was given
-    incoming/...        what is being received, under random names, each locked (flock) by the process that writes it
+    incoming/...        what is being received, each locked (flock) by the process that writes it; who has the lock, and
+                        has seen that the name still leads to what it has locked, is alone in changing either
 
 A name is made of a parsed digest only, so none leads out of the folder. Nothing here follows a symbolic link in the
 place of a file. What is wrong is raised as OSError; `content` knows what to make of it.
@@ -10,15 +11,14 @@ place of a file. What is wrong is raised as OSError; `content` knows what to mak
 import fcntl
 import os
 import re
-import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from errno import ENOENT, EWOULDBLOCK
 from io import FileIO
 from pathlib import Path
 from stat import S_ISREG
-from typing import BinaryIO
 
 from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError
@@ -32,7 +32,7 @@ _LEFT_FREE = 0.02
 # How often a new file may be removed by a process that starts at that very moment.
 _TRIES = 5
 # O_NONBLOCK: a FIFO that somebody put there must not hold up the event loop; for files it means nothing.
-_CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+_CLAIM = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -78,24 +78,47 @@ class ContentFolder:
         """Open the content and return its file descriptor, which the caller closes."""
         return os.open(self.path(digest), _READ)
 
-    def create(self) -> tuple[BinaryIO, Path]:
-        """Make a file for what comes in, locked for as long as it is open; return it and its path."""
+    def claim(self, name: str) -> tuple[FileIO, Path]:
+        """Open the file for what comes in under this name, new or left by a process that is gone; return it, locked.
+
+        It is locked for as long as it is open. Raises BlockingIOError where another writes it.
+        """
+        path = self.root / INCOMING / name
         for _ in range(_TRIES):
-            path = self.root / INCOMING / secrets.token_hex(16)
-            file = FileIO(os.open(path, _CREATE, 0o600), "r+")
-            # Another process that starts may take it for an orphan before it is locked.
-            if lock_alone(file.fileno()) and os.fstat(file.fileno()).st_nlink:
+            file = FileIO(os.open(path, _CLAIM, 0o600), "r+")
+            alone = lock_alone(file.fileno())
+            if alone and is_at(file.fileno(), path):
                 return file, path
             file.close()
-            path.unlink(missing_ok=True)
-        raise FileNotFoundError(f"files in {self.root / INCOMING} are removed as soon as they are made")
+            if not alone:
+                raise BlockingIOError(EWOULDBLOCK, "another process writes it", str(path))
+            # Another process that starts has taken it for an orphan before it was locked.
+        raise FileNotFoundError(ENOENT, "it is removed as soon as it is made", str(path))
 
-    def admit(self, path: Path, digest: Digest) -> bool:
-        """Give a received and flushed file its name, for good; say whether there was none of this name."""
+    def claimed(self, name: str) -> FileIO:
+        """Open for reading what another process writes under this name."""
+        return FileIO(os.open(self.root / INCOMING / name, _READ))
+
+    def is_named(self, digest: Digest, identity: tuple[int, int], size: int) -> bool:
+        """Say whether it is this file that has the name of the digest, and it has this size."""
+        try:
+            status = os.stat(self.path(digest), follow_symlinks=False)  # noqa: PTH116 (for the event loop)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == identity and status.st_size == size
+
+    def admit(self, descriptor: int, path: Path, digest: Digest) -> bool:
+        """Give a received and flushed file its name, for good; say whether there was none of this name.
+
+        From then on it is locked with those who read it.
+        """
         target = Path(self.path(digest))
         with suppress(FileExistsError):
             target.parent.mkdir(mode=0o700)
             _fsync_folder(target.parent.parent)
+        # Who finds it locks it, and takes nothing that is locked. While the lock changes, another may get in between.
+        if not lock_shared(descriptor) or not is_at(descriptor, path):
+            raise FileNotFoundError(ENOENT, "it was taken away while it was received", str(path))
         new = not target.exists()
         path.rename(target)
         _fsync_folder(target.parent)
@@ -168,6 +191,29 @@ def lock_shared(descriptor: int) -> bool:
     return _lock(descriptor, fcntl.LOCK_SH)
 
 
+def is_unlocked(descriptor: int) -> bool:
+    """Say whether nobody else has the file locked for itself alone."""
+    if not lock_shared(descriptor):
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return True
+
+
+def identity_of(descriptor: int) -> tuple[int, int]:
+    """Return what tells an open file from all others: its device and inode."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Say whether the path leads to this open file, and it is one."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) == identity_of(descriptor)
+
+
 def _lock(descriptor: int, how: int) -> bool:
     try:
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)
@@ -207,7 +253,8 @@ def _remove_orphan(file: "os.DirEntry[str]") -> bool:
     except FileNotFoundError:
         return False
     try:
-        return lock_alone(descriptor) and _unlink(file.path)
+        # Its name may be another file's by now, which somebody writes.
+        return lock_alone(descriptor) and is_at(descriptor, Path(file.path)) and _unlink(file.path)
     finally:
         os.close(descriptor)
 

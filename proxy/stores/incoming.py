@@ -13,13 +13,18 @@ from contextlib import suppress
 from errno import EBADF
 from functools import partial
 from io import FileIO
-from typing import BinaryIO
+from itertools import accumulate
+from typing import TYPE_CHECKING, BinaryIO
 
 from proxy.oci.digest import Digest
 from proxy.oci.errors import CorruptError
 from proxy.stores.content_account import Account
-from proxy.stores.content_folder import ContentFolder
+from proxy.stores.content_folder import ContentFolder, identity_of, is_at
 from proxy.stores.database import StoreError
+from proxy.stores.growing import Progress
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 # So many bytes go to a thread at once: each way there and back costs some 150 us. Cold and stored, pieces of 64 KiB
 # came to half the rate, and 1 MiB to no more.
@@ -36,12 +41,27 @@ _IOV_MAX = 1024
 class IncomingFile:
     """The file, for threads: each method holds the file alone. Raises OSError."""
 
-    def __init__(self, folder: ContentFolder, digest: Digest) -> None:
+    def __init__(self, folder: ContentFolder, digest: Digest, name: str, size: int) -> None:
         self._folder = folder
         self._digest = digest
-        self._hasher = digest.hasher()
         self._lock = threading.Lock()
-        self._file, self.path = folder.create()
+        self._file, self.path = folder.claim(name)
+        self.identity = identity_of(self._file.fileno())
+        try:
+            self._hasher, self.received = self._taken_over(size)
+        except BaseException:
+            self.discard()
+            raise
+
+    def _taken_over(self, size: int) -> "tuple[_Hash, int]":
+        """Hash what a process that is gone has left, which is all that is believed of it; too much is nothing."""
+        descriptor, hasher, received = self._file.fileno(), self._digest.hasher(), 0
+        if os.fstat(descriptor).st_size > size:
+            os.ftruncate(descriptor, 0)
+        while piece := os.read(descriptor, PIECE_BYTES):
+            hasher.update(piece)
+            received += len(piece)
+        return hasher, received
 
     def write(self, chunks: Sequence[bytes]) -> None:
         """Append to the file, and to its hash."""
@@ -70,7 +90,7 @@ class IncomingFile:
         with self._lock, self._file:
             try:
                 os.fsync(self._file.fileno())
-                return self._folder.admit(self.path, self._digest)
+                return self._folder.admit(self._file.fileno(), self.path, self._digest)
             except BaseException:
                 self._unlink()
                 raise
@@ -84,39 +104,40 @@ class IncomingFile:
 
     def _unlink(self) -> None:
         with suppress(OSError):  # it is not locked any more once it is closed, and will be cleaned away
-            self.path.unlink()
+            if is_at(self._file.fileno(), self.path):
+                self.path.unlink()
 
     def open(self) -> BinaryIO:
         """Open the file for reading, or what it has become."""
-        try:
-            return FileIO(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
-        except FileNotFoundError:
-            return FileIO(self._folder.open(self._digest))
+        with suppress(FileNotFoundError):
+            file = FileIO(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+            if identity_of(file.fileno()) == self.identity:
+                return file
+            file.close()  # the next one's, under the same name
+        return FileIO(self._folder.open(self._digest))
 
 
-class Incoming:
+class Incoming(Progress):
     """A file that is being received, for the event loop. `ContentStore.begin` makes it; end it by `finish` or `abort`.
 
-    One task writes; any number wait and read.
+    One task writes, from `received` on; any number wait and read (`Growing`).
     """
 
     def __init__(self, file: IncomingFile, size: int, executor: Executor, account: Account) -> None:
+        super().__init__(file.received)
         self.size = size
-        #: Bytes from the start that can be read from `reader()` by now.
-        self.received = 0
-        #: All has come and has the digest: what was held back may be given out.
-        self.verified = False
+        self.identity = file.identity
+        #: Bytes that a process which is gone had received, and that nobody has proven.
+        self.taken_over = file.received
         self._file = file
         self._executor = executor
         self._account = account
-        self._accepted = 0
+        self._accepted = file.received
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._recent: list[tuple[int, bytes]] = []
         self._writing = self._ending = False
         self._timer: asyncio.TimerHandle | None = None
-        self._failure: StoreError | CorruptError | None = None
-        self._progress = asyncio.Event()
 
     async def write(self, chunk: bytes) -> None:
         """Take bytes to be written, and wait while more than PENDING_MAX of them wait for the disk.
@@ -134,30 +155,14 @@ class Incoming:
             await self._next()
 
     def recent(self, at: int) -> memoryview | None:
-        """Return the bytes from `at` on as far as they lie together in memory, None where they have to be read."""
+        """See `Growing`: what the disk took last."""
         for start, chunk in self._recent:
             if start <= at < start + len(chunk):
                 return memoryview(chunk)[at - start :]
         return None
 
-    async def wait_for(self, more_than: int) -> None:
-        """Wait until more than so many bytes can be read, or all are there and right.
-
-        Raises StoreError or CorruptError where they will not come.
-        """
-        while self.received <= more_than and not self.verified:
-            await self._next()
-
-    async def wait_verified(self) -> None:
-        """Wait until all is there and has the digest; it need not be on the disk yet. Raises as `wait_for`."""
-        while not self.verified:
-            await self._next()
-
     def reader(self) -> BinaryIO:
-        """Open the file, with an offset of its own; `received` says how far it may be read. The caller closes it.
-
-        Raises StoreError where it cannot be opened. Who has it open reads on, whatever becomes of the file's name.
-        """
+        """See `Growing`."""
         try:
             return self._file.open()
         except OSError as err:
@@ -178,8 +183,7 @@ class Incoming:
             raise await self._fail(CorruptError(f"{self.received} bytes came of {self.size}"))
         if not self._file.is_right():
             raise await self._fail(CorruptError("the bytes that came do not have the digest"))
-        self.verified = True
-        self._wake()
+        self._proven()
         # The error is a value here: where nobody waits any more, nobody would take an exception.
         error = await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._executor, self._keep))
         if error is not None:
@@ -190,32 +194,18 @@ class Incoming:
         if not self.verified and self._failure is None:
             await self._fail(StoreError("the transfer was given up"))
 
-    async def _next(self) -> None:
-        self._check()
-        await self._progress.wait()
-        self._check()
-
-    def _check(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _wake(self) -> None:
-        self._progress.set()
-        self._progress = asyncio.Event()
-
     async def _fail(self, failure: StoreError | CorruptError) -> StoreError | CorruptError:
         self._end(failure)
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._executor, self._file.discard))
         return failure
 
     def _end(self, failure: StoreError | CorruptError) -> None:
-        self._failure = failure
         self._pending.clear()
         self._recent.clear()
         self._pending_bytes = 0
         if self._timer is not None:
             self._timer.cancel()
-        self._wake()
+        self._failed(failure)
 
     def _write_soon(self) -> None:
         if self._writing or not self._pending:
@@ -240,12 +230,10 @@ class Incoming:
         self._writing = False
         match writing.result():
             case None:
-                self._recent.clear()
-                for chunk in chunks:
-                    self._recent.append((self.received, chunk))
-                    self.received += len(chunk)
+                starts = accumulate(map(len, chunks), initial=self.received)
+                self._recent = list(zip(starts, chunks, strict=False))
                 self._write_soon()
-                self._wake()
+                self._grown(self.received + sum(map(len, chunks)))
             case OSError() as err if self._failure is None:
                 self._account.fault(err)
                 self._end(StoreError(str(err)))

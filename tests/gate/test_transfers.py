@@ -6,11 +6,12 @@ from contextlib import aclosing, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 
 import pytest
-from support.content import opened
+from support.content import opened, receive
 
 from proxy.gate import transfers as module
 from proxy.gate.arriving import HELD_BYTES, Arriving, Transfer
-from proxy.gate.transfers import PREFETCHES_AT_ONCE, RESUMES_MAX, Transfers
+from proxy.gate.fetching import RESUMES_MAX
+from proxy.gate.transfers import PREFETCHES_AT_ONCE, Transfers
 from proxy.oci.digest import Digest
 from proxy.oci.errors import CorruptError, NotFoundError, UnavailableError
 from proxy.oci.reference import Repository
@@ -389,28 +390,23 @@ async def test_a_part_alone_starts_nothing_and_far_ahead_waits_for_nobody(tmp_pa
         first.close()
 
 
-class Failing:
-    """A disk that takes so many bytes."""
-
-    def __init__(self, incoming, most):
-        self._incoming, self._most = incoming, most
-
-    def __getattr__(self, name):
-        return getattr(self._incoming, name)
-
-    async def write(self, chunk):
-        if self._incoming.received + len(chunk) > self._most:
-            await self._incoming.abort()
-            raise StoreError("no space left on device")
-        await self._incoming.write(chunk)
-        await self._incoming.wait_for(self._incoming._accepted - 1)
-
-
 def fail_after(transfers, most, monkeypatch):
+    """Let the disk take so many bytes."""
     begin = transfers.content.begin
 
-    async def failing(digest, size):
-        return Failing(await begin(digest, size), most)
+    async def failing(digest, size, scope):
+        incoming = await begin(digest, size, scope)
+        write = incoming.write
+
+        async def fail(chunk):
+            if incoming.received + len(chunk) > most:
+                await incoming.abort()
+                raise StoreError("no space left on device")
+            await write(chunk)
+            await incoming.wait_for(incoming._accepted - 1)
+
+        monkeypatch.setattr(incoming, "write", fail)
+        return incoming
 
     monkeypatch.setattr(transfers.content, "begin", failing)
 
@@ -562,3 +558,130 @@ async def test_what_cannot_be_kept_is_said(tmp_path, monkeypatch):
     async with transferring(Upstream(), tmp_path / "failing") as transfers:
         fail_after(transfers, 1, monkeypatch)
         assert not await transfers.keep(APP, DIGEST, len(BLOB), lambda _: None)
+
+
+@asynccontextmanager
+async def two_processes(first, second, folder):
+    async with transferring(first, folder) as one, transferring(second, folder) as other:
+        yield one, other
+
+
+async def test_two_processes_ask_once(tmp_path):
+    first, second = Upstream(held_at=200_000), Upstream()
+    first.go.clear()
+    async with two_processes(first, second, tmp_path) as (one, other):
+        found = [await it.open(APP, DIGEST, len(BLOB)) for it in (one, other, other)]
+        near = await other.open(APP, DIGEST, len(BLOB), 100_000)
+        first.go.set()
+        assert await asyncio.gather(*map(read, found)) == [BLOB] * 3
+        assert await read(near, range(100_000, 150_000)) == BLOB[100_000:150_000]
+        await ended(other)
+        assert (len(first.asked), len(second.asked)) == (1, 0)
+        assert other.told.outcomes == ["joined", "joined", "joined"]
+
+
+async def test_what_another_process_is_told_is_no_answer(tmp_path):
+    class Slowly(Upstream):
+        @asynccontextmanager
+        async def open_blob(self, *_, **__):
+            self.asked.append(None)
+            await self.go.wait()
+            raise NotFoundError("not here")
+            yield
+
+    first, second = Slowly(), Upstream()
+    first.go.clear()
+    async with two_processes(first, second, tmp_path) as (one, other), asyncio.TaskGroup() as tasks:
+        refused = tasks.create_task(read_or_error(one.open(APP, DIGEST, len(BLOB))))
+        while not first.asked:  # noqa: ASYNC110 (nobody else is told)
+            await asyncio.sleep(0.001)
+        asking = tasks.create_task(other.open(OTHER, DIGEST, len(BLOB)))
+        await asyncio.sleep(0.01)
+        first.go.set()
+        assert await read(await asking) == BLOB
+        assert isinstance(await refused, NotFoundError)
+
+
+async def read_or_error(opening):
+    try:
+        return await read(await opening)
+    except NotFoundError as err:
+        return err
+
+
+async def test_another_process_that_gives_up_costs_its_followers_nothing(tmp_path, monkeypatch):
+    first, second = Upstream(held_at=200_000), Upstream()
+    first.go.clear()
+    async with two_processes(first, second, tmp_path) as (one, other):
+        fail_after(one, 250_000, monkeypatch)
+        found = [await it.open(APP, DIGEST, len(BLOB)) for it in (one, other)]
+        first.go.set()
+        assert await asyncio.gather(*map(read, found)) == [BLOB] * 2
+        await ended(other)
+        assert stored(other) == BLOB
+        assert other.told.outcomes == ["kept"]
+
+
+async def test_a_process_that_is_silent_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr("proxy.stores.following.SILENT_SECONDS", 0.05)
+    first, second = Upstream(held_at=0), Upstream()
+    first.go.clear()
+    async with two_processes(first, second, tmp_path) as (one, other):
+        found = await one.open(APP, DIGEST, len(BLOB))
+        assert await other.open(APP, DIGEST, len(BLOB)) is None
+        assert other.told.outcomes == ["not_kept"]
+        first.go.set()
+        assert await read(found) == BLOB
+
+
+@pytest.mark.parametrize(("left", "asked"), [(BLOB[:300_000], ["bytes=300000-"]), (BLOB, [])])
+async def test_what_a_dead_process_left_is_not_fetched_again(tmp_path, left, asked):
+    upstream = Upstream()
+    async with transferring(upstream, tmp_path) as transfers:
+        await leave(transfers, left)
+        assert await read(await transfers.open(APP, DIGEST, len(BLOB))) == BLOB
+        assert [header for _, header in upstream.asked] == asked
+        await ended(transfers)
+        assert stored(transfers) == BLOB
+
+
+async def leave(transfers, left):
+    incoming = await transfers.content.begin(DIGEST, len(BLOB), APP.registry)
+    path = incoming._file.path
+    await incoming.abort()
+    path.write_bytes(left)
+
+
+async def test_nor_is_the_upstream_to_blame_for_what_is_wrong_with_it(tmp_path):
+    upstream = Upstream()
+    async with transferring(upstream, tmp_path) as transfers:
+        await leave(transfers, b"x" * 300_000)
+        with pytest.raises(CorruptError):
+            await read(await transfers.open(APP, DIGEST, len(BLOB)))
+        await ended(transfers)
+        assert transfers.told.cuts == [(APP, DIGEST, "UnavailableError")]
+        assert await read(await transfers.open(APP, DIGEST, len(BLOB))) == BLOB
+
+
+async def test_what_was_kept_meanwhile_is_not_fetched_again(tmp_path, monkeypatch):
+    upstream = Upstream()
+    async with transferring(upstream, tmp_path) as transfers:
+        begin = transfers.content.begin
+
+        async def late(*args):
+            with opened(tmp_path, 10_000_000) as other:
+                await receive(other, BLOB, scope="elsewhere")
+            return await begin(*args)
+
+        monkeypatch.setattr(transfers.content, "begin", late)
+        found = await transfers.open(APP, DIGEST, len(BLOB))
+        assert isinstance(found, StoredBlob)
+        found.close()
+        assert upstream.asked == []
+
+
+async def test_a_cut_after_the_last_byte_is_none(tmp_path):
+    upstream = Upstream(cuts={0: len(BLOB)})
+    async with transferring(upstream, tmp_path) as transfers:
+        assert await read(await transfers.open(APP, DIGEST, len(BLOB))) == BLOB
+        assert len(upstream.asked) == 1

@@ -156,9 +156,9 @@ async def test_the_same_content_may_come_twice_at_once(opening):
     body, digest = content()
     with opening() as one, opening() as other:
         first, second, third = (
-            await one.begin(digest, 1000),
-            await other.begin(digest, 1000),
-            await one.begin(digest, 1000),
+            await one.begin(digest, 1000, "first"),
+            await other.begin(digest, 1000, "second"),
+            await one.begin(digest, 1000, "third"),
         )
         for incoming in (first, second, third):
             await incoming.write(body[:500])

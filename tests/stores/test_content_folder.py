@@ -286,7 +286,7 @@ class TestANewFile:
             return real(descriptor)
 
         monkeypatch.setattr(content_folder, "lock_alone", lock)
-        file, path = folder.create()
+        file, path = folder.claim("name")
         file.close()
         assert len(locked) == 2
         assert list((tmp_path / INCOMING).iterdir()) == [path]
@@ -294,10 +294,9 @@ class TestANewFile:
     def test_is_not_made_for_ever(self, tmp_path, monkeypatch):
         folder = ContentFolder(tmp_path)
         folder.prepare()
-        monkeypatch.setattr(content_folder, "lock_alone", lambda _: False)
-        with pytest.raises(FileNotFoundError, match="removed as soon as they are made"):
-            folder.create()
-        assert files_in(tmp_path) == []
+        monkeypatch.setattr(content_folder, "is_at", lambda *_: False)
+        with pytest.raises(FileNotFoundError, match="removed as soon as it is made"):
+            folder.claim("name")
 
 
 def test_locks(tmp_path):

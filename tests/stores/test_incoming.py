@@ -150,15 +150,15 @@ async def test_begins_nothing_that_the_disk_has_no_room_for(tmp_path):
 
 @pytest.mark.parametrize("error", [None, OSError(28, "No space left on device")])
 async def test_nobody_waits_any_more_for_what_is_begun(store, monkeypatch, error):
-    go, really = threading.Event(), store._folder.create
+    go, really = threading.Event(), store._folder.claim
 
-    def create():
+    def claim(name):
         go.wait(10)
         if error:
             raise error
-        return really()
+        return really(name)
 
-    monkeypatch.setattr(store._folder, "create", create)
+    monkeypatch.setattr(store._folder, "claim", claim)
     async with asyncio.TaskGroup() as tasks:
         beginning = [
             tasks.create_task(store.begin(content()[1], 1000)) for _ in range(10)
@@ -187,7 +187,7 @@ async def test_what_is_received_cannot_be_opened(store):
     with pytest.raises(StoreError, match="cannot read what is being received"):
         incoming.reader()
     await incoming.write(body)
-    with pytest.raises(StoreError, match="No such file"):
+    with pytest.raises(StoreError, match="taken away"):
         await incoming.finish()
     assert store.find(digest) is None
 
@@ -263,7 +263,7 @@ def test_a_disk_that_takes_a_little_at_once(tmp_path, monkeypatch):
     for at_once in range(1, 23):
         monkeypatch.setattr(os, "writev", lambda to, pieces, most=at_once: os.write(to, b"".join(pieces)[:most]))
         monkeypatch.setattr(module, "_IOV_MAX", 3)
-        file = IncomingFile(folder, Digest.of(b"".join(chunks)))
+        file = IncomingFile(folder, Digest.of(b"".join(chunks)), "name", 100)
         file.write(chunks)
         assert file.is_right()
         assert file.path.read_bytes() == b"".join(chunks)
@@ -291,7 +291,7 @@ async def test_given_up_while_the_disk_is_busy(store, monkeypatch):
 def test_writing_to_what_was_given_up(tmp_path):
     folder = ContentFolder(tmp_path)
     folder.prepare()
-    file = IncomingFile(folder, Digest.of(b""))
+    file = IncomingFile(folder, Digest.of(b""), "name", 0)
     file.discard()
     file.discard()
     with pytest.raises(OSError, match="given up"):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from proxy.oci.digest import Digest
-from proxy.stores.content import ContentStore
+from proxy.stores.content import ContentStore, Following, Left
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LIMIT = 100_000
@@ -63,12 +63,16 @@ def content(number=0, size=1000):
     return made, Digest.of(made)
 
 
-async def receive(store, body, digest=None, *, piece=400):
-    """Put the body into the store in pieces; return its digest."""
+async def receive(store, body, digest=None, *, piece=400, scope=""):
+    """Put the body into the store in pieces, or wait for whoever does; return its digest."""
     digest = digest or Digest.of(body)
-    incoming = await store.begin(digest, len(body))
+    incoming = await store.begin(digest, len(body), scope)
+    if isinstance(incoming, Following):
+        left = await incoming.follow(lambda: None)
+        incoming.give_up(left or Left.GONE)
+        return digest
     try:
-        for start in range(0, len(body), piece):
+        for start in range(incoming.received, len(body), piece):
             await incoming.write(body[start : start + piece])
         await incoming.finish()
     finally:

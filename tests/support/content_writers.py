@@ -27,7 +27,7 @@ async def write_for_ever(folder):
 async def fetch(store):
     while True:
         body, digest = random.choice(CONTENTS)  # noqa: S311 (which does not matter)
-        await receive(store, body, digest, piece=20_000)
+        await receive(store, body, digest, piece=20_000, scope=random.choice("ab"))  # noqa: S311
         if random.random() < 0.2:  # noqa: S311
             await store.sweep()
 
