@@ -132,7 +132,7 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
         admin = Admin(metrics=metrics.render, status=status, ready=lambda: None)
         tasks.create_task(_watch_loop(metrics, tally, shared))
         tls = _tls(settings)
-        listener = Listener(front.handle, connections_max())
+        listener = Listener(front.handle, connections_max(), front.again)
         runner = await _listen(stack, listener, place.listening.registry, tls)
         await _listen(stack, Listener(admin.handle, connections_max()), place.listening.admin, None)
         at = addresses(settings, place.listening)

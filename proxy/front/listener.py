@@ -7,6 +7,8 @@ from contextlib import suppress
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from proxy.front.connection import CAN_KNOW_AGAIN, Again, Connection
+
 # More than the nodes of a large cluster open together. An idle one takes some 20 KiB.
 CONNECTIONS_MAX = 10_000
 # How long a connection may stay without a whole request on it, from its beginning and from the last answer on. Go's
@@ -19,10 +21,16 @@ DRAIN_INTERVAL_SECONDS = 0.1
 
 
 class Listener(web.Server):
-    """Gives requests to a handler; a connection that is one too many is closed at once."""
+    """Gives requests to a handler; a connection that is one too many is closed at once.
+
+    What `again` answers never gets to the handler (`connection`).
+    """
 
     def __init__(
-        self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], connections_max: int
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        connections_max: int,
+        again: Again | None = None,
     ) -> None:
         super().__init__(
             handler,
@@ -32,6 +40,13 @@ class Listener(web.Server):
             max_field_size=HEADER_BYTES_MAX,
         )
         self._connections_max = connections_max
+        self._again = again
+
+    def __call__(self) -> RequestHandler:
+        """Make a connection."""
+        if self._again is None or not CAN_KNOW_AGAIN:
+            return super().__call__()
+        return Connection(self, self._again, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Count a connection in."""

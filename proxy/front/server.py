@@ -125,6 +125,15 @@ class Front:
         finally:
             self._observer.answered(kind, request.method, status, self._monotonic() - begun)
 
+    def again(self, content: bytes) -> bytes | None:
+        """Return the answer to a request that was answered from memory when it came in exactly these bytes."""
+        warm = self._warm.again(content)
+        if warm is None:
+            return None
+        method, response = warm
+        self._observer.warm(method)
+        return response
+
     async def _parse_and_serve(self, request: web.BaseRequest) -> tuple[Kind, web.StreamResponse]:
         try:
             asked = parse(request.method, request.raw_path, request.headers)

@@ -8,6 +8,8 @@ from email.utils import format_datetime
 from aiohttp import HttpVersion11, web
 from cachetools import LRUCache
 
+from proxy.front.connection import whole
+
 # Bodies kept in memory, in bytes.
 WARM_BYTES = 64 * 1024 * 1024
 # What an entry costs beside its body: key, head, dictionary slots (rounded up).
@@ -15,6 +17,11 @@ _ENTRY_BYTES = 3072
 # A path is part of the key, and a client may make it as long as a header. No name, reference and `ns=` together need
 # more (distribution-spec: 255, 128 or a digest of sha512, and a host name).
 _PATH_MAX = 1024
+# Requests known by their bytes: as many as clients of different kinds ask for different things within a verdict's
+# lifetime, and of the length that they have (containerd: 400 bytes, Docker: 700). 4 MiB at most.
+_REQUESTS_MAX = 2048
+_REQUEST_BYTES_MAX = 2048
+_AUTHORIZATION = b"\r\nauthorization:"
 # Larger ones are served from the gate's memory, through aiohttp's own writer, which waits for slow readers.
 _BODY_BYTES_MAX = 64 * 1024
 
@@ -28,7 +35,7 @@ class _Ready(web.StreamResponse):
 
     def __init__(self, content: bytes) -> None:
         super().__init__()
-        self._content = content
+        self.content = content
 
     @property
     def keep_alive(self) -> bool:
@@ -38,7 +45,7 @@ class _Ready(web.StreamResponse):
     async def prepare(self, request: web.BaseRequest) -> None:
         """Send all of it; waits where the client has not taken what was sent before."""
         if request.transport is not None:
-            request.transport.write(self._content)
+            request.transport.write(self.content)
             if request.transport.get_write_buffer_size():
                 await request.writer.drain()
 
@@ -58,25 +65,50 @@ class _Entry:
 
 
 class Warm:
-    """Manifest responses by request line, each until the tag or the verdict behind it expires."""
+    """Manifest responses by request line, each until the tag or the verdict behind it expires.
+
+    Nothing but method and path decides which response it is, so that the same bytes of a request bring the same one.
+    """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._entries: LRUCache[tuple[str, str], _Entry] = LRUCache(
             WARM_BYTES, getsizeof=lambda entry: 2 * len(entry.body) + _ENTRY_BYTES
         )
+        self._requests: LRUCache[bytes, tuple[str, str]] = LRUCache(_REQUESTS_MAX)
 
     def get(self, request: web.BaseRequest) -> web.StreamResponse | None:
         """Return a response for this request line, if one is remembered that still holds."""
-        entry = self._entries.get((request.method, request.raw_path))
+        key = request.method, request.raw_path
+        response = self._current(key)
+        if response is None or request.version != HttpVersion11 or not request.keep_alive:
+            return None
+        self._know(whole(request), key)
+        return response
+
+    def again(self, content: bytes) -> tuple[str, bytes] | None:
+        """Return the method and the response of a request that `get` has answered when it came in these bytes."""
+        key = self._requests.get(content)
+        response = self._current(key) if key is not None else None
+        return (key[0], response.content) if key is not None and response is not None else None
+
+    def _current(self, key: tuple[str, str]) -> _Ready | None:
+        entry = self._entries.get(key)
         if entry is None:
             return None
         now = self._clock()
-        if entry.expires <= now or request.version != HttpVersion11 or not request.keep_alive:
+        if entry.expires <= now:
             return None
         if entry.stale <= now:
             entry.stale, entry.response = _dated(now, entry.head, entry.body)
         return entry.response
+
+    def _know(self, content: bytes | None, key: tuple[str, str]) -> None:
+        """Know a request again, but none with credentials: they are not kept."""
+        if content is None or len(content) > _REQUEST_BYTES_MAX or _AUTHORIZATION in content.lower():
+            return
+        if content.startswith(" ".join([*key, "HTTP/1.1\r\n"]).encode("ascii", "surrogateescape")):
+            self._requests[content] = key
 
     def clear(self) -> None:
         """Forget everything: other rules hold."""
