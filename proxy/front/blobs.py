@@ -36,6 +36,8 @@ _TOO_LATE = f"the upstream sends no blob within {HEADER_SECONDS:g} s"
 SUSPECT_SECONDS = 600.0
 SUSPECTS_MAX = 10_000
 SUSPECT_WEIGHT = 3
+# How many answers are remembered, to know who asks for the same again: as many as make up 500 pulls.
+ANSWERS_MAX = 10_000
 # Image configs are some kilobytes; the largest published ones stay below 256 KiB.
 CONFIG_BYTES_MAX = 256 * 1024
 
@@ -85,10 +87,14 @@ class Suspects:
     Docker's classic store tries a layer that was cut five times and then pulls the whole image from the next registry,
     whatever its tag means there; an answer that it can read stops it (`refusals`). Wrong bytes are wrong the next time
     too; a cut may pass, so that the third within SUSPECT_SECONDS counts.
+
+    A file that a client asks for again may have rotted: who finds other bytes than the digest says tries once more.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._weights: TTLCache[tuple[Repository, Digest], int] = TTLCache(SUSPECTS_MAX, SUSPECT_SECONDS, monotonic)
+        self._answers: TTLCache[tuple[str | None, Digest], bool] = TTLCache(ANSWERS_MAX, SUSPECT_SECONDS, monotonic)
+        self._doubted: TTLCache[Digest, bool] = TTLCache(ANSWERS_MAX, SUSPECT_SECONDS, monotonic)
 
     def check(self, repository: Repository, digest: Digest) -> None:
         """Raise UnavailableError for a blob that is suspect."""
@@ -99,6 +105,14 @@ class Suspects:
         """Take note of a transfer that broke off."""
         weight = SUSPECT_WEIGHT if isinstance(error, CorruptError) else 1
         self._weights[repository, digest] = self._weights.get((repository, digest), 0) + weight
+
+    def asked_again(self, client: str | None, digest: Digest) -> bool:
+        """Say whether a file is to be read again before this client gets it: at most once within SUSPECT_SECONDS."""
+        again = (client, digest) in self._answers and digest not in self._doubted
+        self._answers[client, digest] = True
+        if again:
+            self._doubted[digest] = True
+        return again
 
 
 class Blobs:
@@ -134,6 +148,8 @@ class Blobs:
         part = wanted_part(request.headers, member)
         if part is not None and not part:
             return web.Response(status=RANGE_NOT_SATISFIABLE, headers=_unsatisfiable(member))
+        if part is None and self._suspects.asked_again(request.remote, member.digest):
+            await self._transfers.verify(member.digest)
         found = await self._find(repository, member, part.start if part is not None else 0)
         sending = Sending(request, f"{repository}@{member.digest}", self._observer)
         if found is None:

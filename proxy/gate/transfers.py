@@ -123,6 +123,11 @@ class Transfers:
         if self._store is not None:
             self._tasks.create_task(self._store.verify_again(digest))
 
+    async def verify(self, digest: Digest) -> None:
+        """Look at a blob again now, if it is in the store; where it is wrong it is removed."""
+        if self._store is not None:
+            await self._store.verify_again(digest)
+
     def prefetch(self, repository: Repository, blobs: Iterable[tuple[Digest, int]]) -> None:
         """Let blobs come in that nobody has asked for yet, in the background; what is too many is left out."""
         for digest, size in blobs if self._store is not None else ():

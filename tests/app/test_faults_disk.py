@@ -76,6 +76,19 @@ async def test_a_bit_that_changed_is_found_when_everything_is_read_again(config,
     assert assert_clean(tmp_path / "state") == len(GOOD.blobs)
 
 
+async def test_a_bit_that_changed_is_found_when_a_client_asks_again(config, registry, tmp_path):
+    """As clients do that find other bytes than the digest says. What is right is not fetched again for it."""
+    async with session() as client, running(settings_of(config)) as at:
+        await pull(client, at.registry, "team/good", "1")
+        await all_kept(tmp_path)
+        file = file_of(tmp_path, LAYER)
+        file.write_bytes(flipped(file.read_bytes()))
+        await pull(client, at.registry, "team/good", "1")
+        assert 'sealgate_content_removed_total{why="corrupt"} 1.0' in await _metrics(client, at)
+    assert [registry.asked(str(Digest.of(blob))) for blob in GOOD.blobs] == [1, 2, 1, 1]
+    assert assert_clean(tmp_path / "state") == len(GOOD.blobs)
+
+
 async def _metrics(client, at):
     async with client.get(f"{at.admin}/metrics") as response:
         return await response.text()
