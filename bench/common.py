@@ -42,10 +42,10 @@ class Bench:
         command = [sys.executable, str(HERE / name), str(port), *map(str, arguments)]
         return lab.service(command, folder, self.tools, (LOOPBACK, port))
 
-    def requests_a_second(self, url: str, connections: int = 16) -> Callable[[], float]:
-        """Return a measurement of how often a manifest can be had."""
+    def requests_a_second(self, url: str, connections: int = 16, header: str = "") -> Callable[[], float]:
+        """Return a measurement of how often a manifest can be had; with one more header, if one is given."""
         program = self.tools.find("wrk")
-        return lambda: wrk(program, url, connections=connections, seconds=self.seconds).requests
+        return lambda: wrk(program, url, connections=connections, seconds=self.seconds, header=header).requests
 
     def bytes_a_second(self, url: str, connections: int) -> Callable[[], float]:
         """Return a measurement of how fast a blob can be had."""

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,11 @@ BEGIN, END = "<!-- from bench/RESULTS.md, by bench/figures.py -->", "<!-- end --
 _TOLD = ("warm manifest", "workers", "64 MiB blob", "64 MiB blob, first time", "docker pull", "memory", "growth")
 _RATIO = re.compile(r"([0-9.,]+)x")
 _PEER = re.compile(r"\bto (.+?)(?:[:;]|$)")
+_TITLES = {
+    "warm.svg": "A warm manifest, requests a second",
+    "blobs.svg": "Blobs and whole pulls by Docker, beside who does the same",
+    "growth.svg": "What a hundred times as much to remember costs",
+}
 _BESIDE = ("64 MiB blob", "docker pull")
 _WIDTH, _LABELS, _VALUES, _LINE, _TOP = 820, 310, 250, 22, 62
 _SVG = """\
@@ -52,7 +57,11 @@ line { stroke: #9aa4ae }
 <line x1="{{ one }}" y1="{{ top }}" x2="{{ one }}" y2="{{ height - 8 }}"/>
 </svg>
 """
-_TABLE = """\
+_SECTION = """\
+{% for name, title in pictures -%}
+![{{ title }}](docs/img/{{ name }})
+
+{% endfor -%}
 | | Sealgate | to its peer | |
 | --- | --- | --- | --- |
 {% for row in rows -%}
@@ -134,17 +143,17 @@ def pictures(shown: Sequence[Shown]) -> Mapping[str, str]:
             grown.setdefault(row.grown[0], []).append(row)
     drawn = {
         "warm.svg": _picture(
-            "A warm manifest, requests a second",
+            _TITLES["warm.svg"],
             f"one that was verified before, while its verdict holds; the line is {_peer_of_most(shown)}",
             {"": [_Bar(row.what, f"{row.ratio}, {row.value}", row) for row in warm]},
         ),
         "blobs.svg": _picture(
-            "Blobs and whole pulls by Docker, beside who does the same",
+            _TITLES["blobs.svg"],
             "longer is faster; the line is the peer of each",
             {part: [_Bar(_alone(row), f"{row.ratio} {row.peer}", row) for row in its] for part, its in beside.items()},
         ),
         "growth.svg": _picture(
-            "What a hundred times as much to remember costs",
+            _TITLES["growth.svg"],
             "the time of each look-up as a multiple of that with the least; for warm manifests, requests a second",
             {
                 what: [_Bar(row.grown[1], f"{row.ratio}, {row.value}", row) for row in its]
@@ -184,10 +193,12 @@ def _picture(title: str, subtitle: str, groups: Mapping[str, Sequence[_Bar]]) ->
     )
 
 
-def section(shown: Iterable[Shown]) -> str:
+def section(shown: Sequence[Shown]) -> str:
     """Write what the README says: every row that has a goal or a limit, also where it is not reached."""
     told = [row for row in shown if row.part.startswith(_TOLD) and ("goal" in row.note or "at most" in row.note)]
-    return Environment(autoescape=False).from_string(_TABLE).render(rows=told)  # noqa: S701 (Markdown, of our own rows)
+    template = Environment(autoescape=False).from_string(_SECTION)  # noqa: S701 (Markdown, of our own rows)
+    drawn = pictures(shown)
+    return template.render(rows=told, pictures=[(name, title) for name, title in _TITLES.items() if name in drawn])
 
 
 def with_section(readme: str, figures: str) -> str:

@@ -28,10 +28,11 @@ class Rate:
     bytes: float
 
 
-def wrk(program: str, url: str, *, connections: int, seconds: float) -> Rate:
+def wrk(program: str, url: str, *, connections: int, seconds: float, header: str = "") -> Rate:
     """Ask for one URL as fast as it is answered; raises RuntimeError where anything but 200 comes back."""
     command = [
         program,
+        *(["-H", header] if header else []),
         "-t1",
         f"-c{connections}",
         f"-d{seconds:.0f}s",
