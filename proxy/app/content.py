@@ -9,7 +9,7 @@ from pathlib import Path
 from proxy.app.clock import clock
 from proxy.app.judging import DATABASE
 from proxy.config import Settings
-from proxy.stores.content import CONTENT, ContentStore, StoreError
+from proxy.stores.content import CONTENT, ContentStore
 from proxy.stores.content_account import ContentObserver
 
 
@@ -29,18 +29,16 @@ def open_content(
         store.close()
 
 
-def check_owner(state_dir: Path) -> None:
-    """Raise StoreError where the state is another user's: what is written by one of them the other cannot read."""
+def other_owner(state_dir: Path) -> tuple[Path, str] | None:
+    """Return what of the state is another user's, and whose; None where nothing is, or nothing is there.
+
+    What one user writes there the other cannot read.
+    """
     for path in (state_dir / DATABASE, state_dir / CONTENT, state_dir):
         with suppress(FileNotFoundError, PermissionError):
             owner = path.stat().st_uid
-            if owner != os.geteuid():
-                name = _user(owner)
-                raise StoreError(
-                    f"{path} belongs to user {name}, and this is {_user(os.geteuid())}, whose files Sealgate could not"
-                    f" read: run it as that user (sudo -u {name} sealgate ...)"
-                )
-            return
+            return (path, _user(owner)) if owner != os.geteuid() else None
+    return None
 
 
 def _user(number: int) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from proxy import app as application
-from proxy.app.content import check_owner
+from proxy.app.content import other_owner
 from proxy.app.warming import NoRoomError, warm
 from proxy.cli import bars, render, warmed
 from proxy.cli.clients import InputError
@@ -27,7 +27,7 @@ from proxy.stores.content import CONTENT, ContentStore, Entry
 
 ALL_PLATFORMS = "all"
 
-app = typer.Typer(help="The blobs that are kept: what there is, whether it is right, more of it, and less.")
+app = typer.Typer(help="Work on what is kept on disk: list it, check it, make room, fetch ahead.")
 
 
 class _Told:
@@ -53,12 +53,20 @@ class _Told:
 def _opened(settings: Settings, told: _Told, *, bytes_max: int | None = None) -> Iterator[ContentStore]:
     """Open what is kept; raises InputError where nothing is: a mistaken path is not to look like an empty store."""
     state_dir = settings.server.state_dir
-    check_owner(state_dir)
+    _check_owner(state_dir)
     if not (state_dir / CONTENT).exists():
         hint = "it is made when Sealgate serves, or by sealgate cache warm; --config names another configuration"
         raise InputError(f"nothing is kept: there is no {state_dir / CONTENT}", hint)
     with application.open_content(settings, told, bytes_max=bytes_max) as store:
         yield store
+
+
+def _check_owner(state_dir: Path) -> None:
+    foreign = other_owner(state_dir)
+    if foreign is not None:
+        path, user = foreign
+        hint = f"what one of them writes the other cannot read; run it as that user, with sudo -u {user}"
+        raise InputError(f"{path} belongs to user {user}, and this is another one", hint)
 
 
 @app.command()
@@ -85,7 +93,10 @@ def list_content(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List what is kept, what was used last first: digest, size, and the last use, true to the hour."""
+    """List what is kept, what was used last first.
+
+    A line has the digest, the size, and when it was used last, true to the hour (UTC).
+    """
     used = operator.attrgetter("used")
     with render.busy("listing"), _opened(load(config), _Told()) as store:
         found = store.entries()
@@ -106,7 +117,10 @@ def _used(entry: Entry) -> datetime:
 
 @app.command()
 def verify(config: Config = CONFIG, *, as_json: Json = False) -> None:
-    """Read everything again and remove what is wrong. Exit code 1 if anything was."""
+    """Read everything again and remove what is wrong.
+
+    Exit code 1 if anything was.
+    """
     told = _Told()
     with _opened(load(config), told) as store:
         files = run(_verify(store))
@@ -152,30 +166,31 @@ def prune(
 
 @app.command("warm")
 def warm_images(
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="For example ghcr.io/org/app:1.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="For example ghcr.io/org/app:1.")],
     config: Config = CONFIG,
     *,
     platform: Annotated[
         list[str] | None,
         typer.Option(
             metavar="OS/ARCH",
-            help="Of an image for several platforms, those to bring in; repeat it. Default: this machine's."
-            f" '{ALL_PLATFORMS}' is every one.",
+            help="Which of an image for several platforms, as in linux/arm64; repeat it. Default: this machine's."
+            f" '{ALL_PLATFORMS}': every one.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Judge images as a pull would, and bring in the blobs of those that would be served, before anybody asks.
+    """Judge images as a pull would, and fetch those that would be served, before anybody asks.
 
     Verdicts are remembered, and written to the audit log if it is a file. What is there already is not fetched again.
-    Exit code 0: all there, 1: an image is refused, 3: one could not be judged, or not all of it could be had.
+
+    Exit code 0: all is there, 1: an image is refused, 3: one could not be judged, or not all of it could be had.
     """
     settings = load(config)
     references = list(dict.fromkeys(map(read_reference, images)))
     wanted = _platforms(platform)
     if not settings.cache.size:
         raise InputError("the cache is off ([cache] size = 0), so nothing can be kept", "give it a size, as in '10GiB'")
-    check_owner(settings.server.state_dir)
+    _check_owner(settings.server.state_dir)
     try:
         with bars.Warming() as watch:
             came = run(warm(settings, references, wanted, watch))

@@ -27,11 +27,29 @@ _EXIT_CODES = {Accepted: 0, InsecureUnverified: 0, Refused: 1, Undetermined: 3}
 app = typer.Typer(
     name="sealgate",
     help="A pull-through registry proxy that lets only verified images reach your machines.",
+    epilog="Exit codes: 0 ok or accepted, 1 refused, 2 usage or configuration, 3 could not decide.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 app.add_typer(cache.app, name="cache")
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 (as typer calls it)
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take what may stand before a command."""
 
 
 @app.command()
@@ -57,7 +75,9 @@ def verify(
     *,
     as_json: Json = False,
 ) -> None:
-    """Judge an image as a pull would, remember nothing, and show every candidate and why it counted or not.
+    """Judge an image as a pull would, and show every signature that was found and why it counts or not.
+
+    Nothing is remembered.
 
     Exit code 0: accepted, 1: refused, 3: could not be decided. The rule's mode does not change it.
     """
@@ -92,8 +112,9 @@ def verify_bundle(  # noqa: PLR0913, PLR0917 (the client protocol of sigstore-co
 ) -> None:
     """Check a Sigstore bundle beside a file, without network and without a configuration.
 
-    An entry in a transparency log is demanded, and of an identity that every timestamp holds. Exit code 0: accepted,
-    1: refused.
+    The signature needs an entry in a transparency log. Where an identity signed, every timestamp must hold.
+
+    Exit code 0: accepted, 1: refused.
     """
     root = bundles.trust_root(trusted_root, staging=staging)
     signer = bundles.Signer(certificate_identity, certificate_oidc_issuer, key)

@@ -20,6 +20,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def read_reference(text: str) -> Reference:
     """Read an image name; raises InputError for what is none."""
+    if "://" in text:
+        raise InputError(f"{text!a:.80} is a URL and no image name", "leave out the part up to ://")
     try:
         return Reference.parse(text)
     except MalformedError as err:

@@ -86,6 +86,8 @@ def _all_the_same(decision: Decision) -> Sequence[str]:
 
 
 def _brought(image: Warmed) -> str:
+    if not image.blobs:
+        return "nothing to fetch"
     came = _came(image)
     missing = sum(str(digest) in image.missing for digest, _ in image.blobs)
     there = len(image.blobs) - len(came) - missing
@@ -93,7 +95,7 @@ def _brought(image: Warmed) -> str:
     said += [f"{there} there already"] if there else []
     said += [f"{missing} missing"] if missing else []
     what = f"{', '.join(image.platforms)}: " if image.platforms else ""
-    return f"{what}{len(image.blobs)} blobs of {size(_bytes(image.blobs))}: {', '.join(said) or 'nothing to fetch'}"
+    return f"{what}{len(image.blobs)} blobs of {size(_bytes(image.blobs))}: {', '.join(said)}"
 
 
 def _came(image: Warmed) -> frozenset[tuple[Digest, int]]:

@@ -107,8 +107,8 @@ def test_the_state_of_another_user(config, capsys, monkeypatch, command):
     owner = pwd.getpwuid(os.getuid()).pw_name
     monkeypatch.setattr("proxy.app.content.os.geteuid", lambda: 987654)
     err = fails(capsys, config, *command)
-    assert f"content belongs to user {owner}, and this is #987654, whose files Sealgate could not read" in err
-    assert f"(sudo -u {owner} sealgate ...)" in err
+    assert f"content belongs to user {owner}, and this is another one\n" in err
+    assert f"run it as that user, with sudo -u {owner}\n" in err
 
 
 def test_whether_it_is_right(run, config):

@@ -300,6 +300,18 @@ def test_serve_says_where_on_a_terminal_only(run, config, monkeypatch):
     assert "http://127.0.0.1:2" in run("serve", "--config", config)[2]
 
 
+def test_what_newcomers_try(run, config):
+    assert run("--version") == run("version")
+    assert run("-h") == run("--help")
+    assert "Exit codes: 0 ok or accepted" in run("--help")[1]
+    code, out, err = run("verify", "https://docker.io/app:1", "--config", config)
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "sealgate: error: 'https://docker.io/app:1' is a URL and no image name",
+        "sealgate: hint: leave out the part up to ://",
+    ]
+
+
 def test_an_interrupt_is_130(run, config, monkeypatch):
     sees(monkeypatch, KeyboardInterrupt())
     monkeypatch.setattr(commands, "load", _interrupt)
