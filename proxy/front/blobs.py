@@ -2,28 +2,25 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing, closing
-from typing import Any
 
 from aiohttp import web
 from cachetools import TTLCache
 
 from proxy.front.errors import COMMON_HEADERS
 from proxy.front.sending import Observer, Sending
-from proxy.gate import BlobGrant
+from proxy.front.small import CONFIG_BYTES_MAX, SmallBlobs
 from proxy.gate.arriving import Arriving
-from proxy.gate.streams import exactly, part_of, verified
+from proxy.gate.streams import part_from, verified
 from proxy.gate.transfers import Transfers
-from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX, is_signature_content
 from proxy.oci.digest import Digest
-from proxy.oci.errors import CorruptError, MalformedError, RegistryError, UnavailableError
-from proxy.oci.manifest import Descriptor, Manifest
+from proxy.oci.errors import CorruptError, RegistryError, UnavailableError
+from proxy.oci.manifest import Manifest
 from proxy.oci.reference import Repository
-from proxy.oci.strict_json import loads_object
 from proxy.stores.content import StoredBlob
 from proxy.stores.grants import Member
-from proxy.upstream.blobs import PARTIAL, RANGE_NOT_SATISFIABLE, BlobStream
+from proxy.upstream.blobs import PARTIAL, RANGE_NOT_SATISFIABLE
 from proxy.upstream.table import Upstreams
 
 # One range from a byte on (RFC 9110, 14.1.2): what clients resume with. Any other Range is ignored, as the RFC allows.
@@ -38,8 +35,6 @@ SUSPECTS_MAX = 10_000
 SUSPECT_WEIGHT = 3
 # How many answers are remembered, to know who asks for the same again: as many as make up 500 pulls.
 ANSWERS_MAX = 10_000
-# Image configs are some kilobytes; the largest published ones stay below 256 KiB.
-CONFIG_BYTES_MAX = 256 * 1024
 
 
 def wanted_part(headers: Mapping[str, str], member: Member) -> range | None:
@@ -132,6 +127,8 @@ class Blobs:
         self._suspects = suspects
         self._observer = observer
         self._prefetch_layers = prefetch_layers
+        #: For those that are looked at before they are sent.
+        self.small = SmallBlobs(upstreams, transfers)
 
     def prefetch(self, repository: Repository, manifest: Manifest) -> None:
         """Let the blobs of an accepted image come in that will be asked for next: its config, and its layers if set."""
@@ -181,14 +178,17 @@ class Blobs:
         self, sending: Sending, repository: Repository, member: Member, part: range | None
     ) -> web.StreamResponse:
         header = f"bytes={part.start}-{part.stop - 1}" if part is not None else None
+        wanted = part if part is not None else range(member.size)
         try:
             async with (
                 asyncio.timeout(HEADER_SECONDS) as limit,
                 self._upstreams.open_blob(repository, member.digest, range_header=header) as stream,
             ):
                 limit.reschedule(None)
-                response, chunks = _begin(stream, member)
-                cause = await sending.chunks(response, chunks)
+                chunks = part_from(stream, wanted, member.size)
+                whole = len(wanted) == member.size
+                response = _response(member, part)
+                cause = await sending.chunks(response, verified(chunks, member.digest) if whole else chunks)
                 if cause is not None:
                     self._suspects.cut(repository, member.digest, cause)
                 return response
@@ -207,54 +207,3 @@ def _response(member: Member, part: range | None) -> web.StreamResponse:
 
 def _unsatisfiable(member: Member) -> dict[str, str]:
     return {**COMMON_HEADERS, "Content-Range": f"bytes */{member.size}", "Content-Length": "0"}
-
-
-def _begin(stream: BlobStream, member: Member) -> tuple[web.StreamResponse, AsyncIterator[bytes]]:
-    response = web.StreamResponse(status=stream.status, headers=blob_headers(member.digest, member.size))
-    if stream.status == PARTIAL:
-        length = len(part_of(stream, member.size))
-        response.headers["Content-Length"] = str(length)
-        response.headers["Content-Range"] = stream.content_range or ""
-        return response, exactly(stream.chunks, length)
-    if stream.status == RANGE_NOT_SATISFIABLE:
-        return web.StreamResponse(status=stream.status, headers=_unsatisfiable(member)), exactly(stream.chunks, 0)
-    if stream.size not in {None, member.size}:
-        raise CorruptError(f"the upstream's blob is {stream.size} bytes long, the manifest says {member.size}")
-    return response, verified(exactly(stream.chunks, member.size), member.digest)
-
-
-async def read_artifact_blob(upstreams: Upstreams, repository: Repository, grant: BlobGrant) -> bytes:
-    """Return a blob of a signature artefact: JSON, or nothing.
-
-    A layer that some manifest calls a signature stays a layer; none is JSON, so none leaves this way.
-    """
-    member = grant.member
-    descriptor = Descriptor(member.media_type, member.digest, member.size)
-    content = await upstreams.blob(repository, descriptor, ARTIFACT_BLOB_BYTES_MAX)
-    if not await asyncio.to_thread(is_signature_content, content):
-        raise MalformedError("what is called a signature is none")
-    return content
-
-
-async def read_config(upstreams: Upstreams, repository: Repository, digest: Digest) -> bytes | None:
-    """Return a blob that is a small image config (image-spec, config.md), None if it is anything else.
-
-    Only for Docker's classic store, which would go on to the next registry if it were refused.
-    """
-    content = bytearray()
-    hasher = digest.hasher()
-    try:
-        async with upstreams.open_blob(repository, digest, range_header=None) as stream:
-            async for chunk in stream.chunks:
-                content += chunk
-                hasher.update(chunk)
-                if len(content) > CONFIG_BYTES_MAX:
-                    return None
-        config = await asyncio.to_thread(loads_object, bytes(content), "the config")
-    except RegistryError:
-        return None
-    return bytes(content) if hasher.hexdigest() == digest.hex and _is_config(config) else None
-
-
-def _is_config(config: dict[str, Any]) -> bool:
-    return isinstance(config.get("rootfs"), dict) and isinstance(config.get("architecture"), str)

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from aiohttp import web
 
 from proxy.front import errors
-from proxy.front.blobs import Blobs, blob_headers, is_known, not_modified, read_artifact_blob, read_config
+from proxy.front.blobs import Blobs, blob_headers, is_known, not_modified
 from proxy.front.errors import Refusal
 from proxy.front.listings import Referrers, tags_response
 from proxy.front.manifests import manifest_response
@@ -212,14 +212,14 @@ class Front:
             if grant is not None and grant.served and request.method == "HEAD":
                 return web.Response(headers=blob_headers(digest, grant.member.size))
             if grant is not None and grant.decision is None:
-                content = await read_artifact_blob(self._upstreams, repository, grant)
+                content = await self._blobs.small.artifact(repository, grant)
                 return web.Response(body=content, headers=blob_headers(digest, len(content)))
             if grant is not None and grant.served:
                 return await self._blobs.send(request, repository, grant.member)
         except MalformedError as err:
             raise _Refused(errors.from_error(err, image), image) from None
         if self._would_move_on(asked):
-            config = await read_config(self._upstreams, repository, digest)
+            config = await self._blobs.small.config(repository, digest)
             if config is not None:
                 return web.Response(body=config, headers=blob_headers(digest, len(config)))
         if grant is None or grant.decision is None:

@@ -69,23 +69,27 @@ async def verified(chunks: AsyncIterator[bytes], digest: Digest, hasher: "_Hash 
         yield held
 
 
-async def after(chunks: AsyncIterator[bytes], skipped: int) -> AsyncIterator[bytes]:
-    """Pass on what comes after so many bytes."""
+async def within(chunks: AsyncIterator[bytes], part: range) -> AsyncIterator[bytes]:
+    """Pass on this part of the bytes; what comes after it is not waited for."""
+    at = 0
     async for chunk in chunks:
-        if skipped < len(chunk):
-            yield chunk[skipped:]
-        skipped = max(0, skipped - len(chunk))
+        wanted = chunk[max(0, part.start - at) : max(0, part.stop - at)]
+        at += len(chunk)
+        if wanted:
+            yield wanted
+        if at >= part.stop:
+            return
 
 
 def part_from(stream: BlobStream, wanted: range, size: int) -> AsyncIterator[bytes]:
     """Return these bytes of a blob of `size` bytes; CorruptError where the upstream sends others."""
     if stream.status == PARTIAL and part_of(stream, size) == wanted:
         return exactly(stream.chunks, len(wanted))
-    if stream.status == OK and wanted.stop == size:
+    if stream.status == OK:
         if stream.size not in {None, size}:
             raise CorruptError(f"the upstream's blob is {stream.size} bytes long, the manifest says {size}")
         whole = exactly(stream.chunks, size)
-        return after(whole, wanted.start) if wanted.start else whole
+        return whole if len(wanted) == size else within(whole, wanted)
     raise CorruptError("the upstream does not send the part of the blob that it was asked for")
 
 

@@ -16,9 +16,9 @@ from proxy.gate.arriving import Arriving, Transfer
 from proxy.gate.fetching import Fetcher, Observer, Source
 from proxy.gate.streams import hash_of, part_from, verified
 from proxy.oci.digest import Digest
-from proxy.oci.errors import RegistryError, UnavailableError
+from proxy.oci.errors import CorruptError, RegistryError, UnavailableError
 from proxy.oci.reference import Repository
-from proxy.stores.content import ContentStore, StoredBlob
+from proxy.stores.content import ContentStore, Following, Left, StoredBlob
 from proxy.stores.database import StoreError
 
 # Each has a connection to an upstream, a file and a megabyte on its way; what is more goes straight through.
@@ -117,6 +117,23 @@ class Transfers:
         stored = self._store.find(digest, size)
         self._observer.looked_up("content", hit=stored is not None)
         return stored
+
+    def put(self, repository: Repository, digest: Digest, content: bytes) -> None:
+        """Keep a blob in the store that this repository has sent, in the background, and where that can be done."""
+        if self._store is not None:
+            self._tasks.create_task(self._put(self._store, repository.registry, digest, content))
+
+    async def _put(self, store: ContentStore, registry: str, digest: Digest, content: bytes) -> None:
+        with suppress(StoreError, CorruptError):  # corrupt: what a process that is gone had of it
+            incoming = await store.begin(digest, len(content), registry)
+            if isinstance(incoming, Following):
+                incoming.give_up(Left.GONE)
+                return
+            try:
+                await incoming.write(content[incoming.received :])
+                await incoming.finish()
+            finally:
+                await incoming.abort()
 
     def doubt(self, digest: Digest) -> None:
         """Have a blob in the store looked at again that could not be read; where it is wrong it is removed."""

@@ -685,3 +685,24 @@ async def test_a_cut_after_the_last_byte_is_none(tmp_path):
     async with transferring(upstream, tmp_path) as transfers:
         assert await read(await transfers.open(APP, DIGEST, len(BLOB))) == BLOB
         assert len(upstream.asked) == 1
+
+
+@pytest.mark.parametrize("left", [b"", BLOB[:1000], b"x" * 1000])
+async def test_what_is_had_already_is_put_there(tmp_path, left):
+    async with transferring(Upstream(), tmp_path) as transfers:
+        await leave(transfers, left)
+        transfers.put(APP, DIGEST, BLOB)
+        while list((tmp_path / "incoming").iterdir()):  # noqa: ASYNC110 (nobody else is told)
+            await asyncio.sleep(0.001)
+        assert stored(transfers) == (None if left.startswith(b"x") else BLOB)
+
+
+async def test_unless_somebody_fetches_it(tmp_path):
+    upstream = Upstream(held_at=200_000)
+    upstream.go.clear()
+    async with transferring(upstream, tmp_path) as transfers:
+        found = await transfers.open(APP, DIGEST, len(BLOB))
+        transfers.put(APP, DIGEST, BLOB)
+        await asyncio.sleep(0.01)
+        upstream.go.set()
+        assert await read(found) == BLOB

@@ -1,0 +1,115 @@
+"""Small blobs that are looked at before they are sent: what signatures are made of, and configs.
+
+Each is fetched once and kept by its digest. That it is kept gives nobody anything: a signature's blob is granted as any
+other, and a config that nobody was granted is had from the store only where the repository itself has sent it before.
+"""
+
+import asyncio
+from contextlib import aclosing, closing, suppress
+from typing import Any
+
+from cachetools import LRUCache
+
+from proxy.gate import BlobGrant
+from proxy.gate.transfers import Transfers
+from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX, is_signature_content
+from proxy.oci.digest import Digest
+from proxy.oci.errors import CorruptError, MalformedError, RegistryError, UnavailableError
+from proxy.oci.manifest import Descriptor
+from proxy.oci.reference import Repository
+from proxy.oci.strict_json import loads_object
+from proxy.stores.content import StoredBlob
+from proxy.upstream.table import Upstreams
+
+# Image configs are some kilobytes; the largest published ones stay below 256 KiB.
+CONFIG_BYTES_MAX = 256 * 1024
+# As long as clients wait for a first byte, and for these there is nothing to send before the last.
+SECONDS = 25.0
+# Configs that a repository is known to have, some 300 bytes each. One that is forgotten is fetched again.
+CONFIGS_MAX = 10_000
+
+
+class SmallBlobs:
+    """Reads small blobs whole, from the store where they are kept."""
+
+    def __init__(self, upstreams: Upstreams, transfers: Transfers) -> None:
+        self._upstreams = upstreams
+        self._transfers = transfers
+        self._configs: LRUCache[tuple[Repository, Digest], int] = LRUCache(CONFIGS_MAX)
+
+    async def artifact(self, repository: Repository, grant: BlobGrant) -> bytes:
+        """Return a blob of a signature artefact: JSON, or MalformedError. Raises oci.errors.
+
+        A layer that some manifest calls a signature stays a layer; none is JSON, so none leaves this way.
+        """
+        member = grant.member
+        if member.size > ARTIFACT_BLOB_BYTES_MAX:
+            raise CorruptError(f"blob {member.digest} has {member.size} bytes, more than {ARTIFACT_BLOB_BYTES_MAX}")
+        try:
+            async with asyncio.timeout(SECONDS):
+                content = await self._kept(repository, member.digest, member.size)
+        except TimeoutError:
+            raise UnavailableError(f"the upstream does not send the blob within {SECONDS:g} s") from None
+        if content is None:
+            descriptor = Descriptor(member.media_type, member.digest, member.size)
+            content = await self._upstreams.blob(repository, descriptor, ARTIFACT_BLOB_BYTES_MAX)
+        if not await asyncio.to_thread(is_signature_content, content):
+            raise MalformedError("what is called a signature is none")
+        return content
+
+    async def _kept(self, repository: Repository, digest: Digest, size: int) -> bytes | None:
+        """Return the blob from the store, or while it comes into it; None where it has to be had straight."""
+        found = await self._transfers.open(repository, digest, size)
+        if found is None:
+            return None
+        with closing(found):
+            if isinstance(found, StoredBlob):
+                return await self._checked(found)
+            async with aclosing(found.chunks(range(size))) as chunks:
+                return b"".join([chunk async for chunk in chunks])
+
+    async def _checked(self, stored: StoredBlob) -> bytes | None:
+        content = b""
+        with suppress(OSError):
+            content = await asyncio.to_thread(stored.file.read, stored.size)
+        if not stored.digest.matches(content):
+            self._transfers.doubt(stored.digest)
+            return None
+        return content
+
+    async def config(self, repository: Repository, digest: Digest) -> bytes | None:
+        """Return a blob that is a small image config (image-spec, config.md), None if it is anything else.
+
+        Only for Docker's classic store, which would go on to the next registry if it were refused.
+        """
+        size = self._configs.get((repository, digest))
+        if size is not None:
+            stored = self._transfers.stored(digest, size)
+            if stored is not None:
+                with closing(stored):
+                    content = await self._checked(stored)
+                if content is not None:
+                    return content
+        return await self._fetched_config(repository, digest)
+
+    async def _fetched_config(self, repository: Repository, digest: Digest) -> bytes | None:
+        pieces = bytearray()
+        try:
+            async with self._upstreams.open_blob(repository, digest, range_header=None) as stream:
+                async for chunk in stream.chunks:
+                    pieces += chunk
+                    if len(pieces) > CONFIG_BYTES_MAX:
+                        return None
+            content = bytes(pieces)
+            config = await asyncio.to_thread(loads_object, content, "the config")
+        except RegistryError:
+            return None
+        if not digest.matches(content) or not _is_config(config):
+            return None
+        self._configs[repository, digest] = len(content)
+        self._transfers.put(repository, digest, content)
+        return content
+
+
+def _is_config(config: dict[str, Any]) -> bool:
+    return isinstance(config.get("rootfs"), dict) and isinstance(config.get("architecture"), str)
