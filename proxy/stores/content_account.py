@@ -1,10 +1,15 @@
 """How much content there is and what became of it: kept for who asks, and told to an observer."""
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.oci.digest import Digest
+
+# A full disk fails each blob that nobody has had; an operator who is told so six times a minute has been told.
+FAULT_SECONDS = 10.0
 
 
 class ContentObserver(Protocol):
@@ -27,7 +32,7 @@ class ContentObserver(Protocol):
         ...
 
     def content_fault(self, fault: str) -> None:
-        """Take note that the disk failed, in one line."""
+        """Take note that the disk failed, in one line; it may have failed more often."""
         ...
 
 
@@ -49,8 +54,11 @@ class Stats:
 class Account:
     """What there is by the last count, what came and went since, and what failed; from any thread."""
 
-    def __init__(self, observer: ContentObserver) -> None:
+    def __init__(self, observer: ContentObserver, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.observer = observer
+        self._monotonic = monotonic
+        # By errno: when it was told last, and how often it came since.
+        self._faults: dict[int | None, tuple[float, int]] = {}
         self._lock = threading.Lock()
         self._files = self._bytes = self._added = 0
         #: Bytes that the disk had no room for, the largest of what was to begin since the last sweep.
@@ -82,9 +90,17 @@ class Account:
         self.observer.content_corrupt(digest)
 
     def fault(self, error: OSError) -> None:
-        """Take note that the disk failed."""
+        """Take note that the disk failed; of the same failure the observer hears once in FAULT_SECONDS."""
         self._fault = str(error)
-        self.observer.content_fault(f"{type(error).__name__}: {error}")
+        now = self._monotonic()
+        with self._lock:
+            told, untold = self._faults.get(error.errno, (-FAULT_SECONDS, 0))
+            if now - told < FAULT_SECONDS:
+                self._faults[error.errno] = told, untold + 1
+                return
+            self._faults[error.errno] = now, 0
+        more = f" (and {untold} times before, untold)" if untold else ""
+        self.observer.content_fault(f"{type(error).__name__}: {error}{more}")
 
     def _changed(self, files: int, size: int) -> None:
         with self._lock:
