@@ -4,7 +4,7 @@ import asyncio
 import resource
 import ssl
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from proxy.app.trust import keep_trust_roots_fresh, trust_ages
 from proxy.config import Settings
 from proxy.front.admin import Admin
 from proxy.front.blobs import Blobs, Suspects
-from proxy.front.listener import CONNECTIONS_MAX, Listener
+from proxy.front.listener import BEGIN_SECONDS, CONNECTIONS_MAX, Listener
 from proxy.front.routes import Namespaces
 from proxy.front.server import Front
 from proxy.front.warm import Warm
@@ -43,6 +43,8 @@ from proxy.upstream.table import Upstreams
 # How long transfers under way may go on after SIGTERM: below the 30 s that Kubernetes waits before it kills.
 SHUTDOWN_SECONDS = 20.0
 LAG_INTERVAL_SECONDS = 0.5
+# How long what has not ended by then takes to be cut.
+CUT_SECONDS = 0.1
 # Locked in the state directory by the one worker that reads everything again.
 VERIFYING = "verifying.lock"
 
@@ -59,14 +61,19 @@ class Addresses:
 class Running(Addresses):
     """A Sealgate that serves."""
 
-    _runner: web.ServerRunner
-    _listener: Listener
+    _listening: Listening
+    _served: Mapping[Listener, web.ServerRunner]
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, seconds: float, *, begin: float = BEGIN_SECONDS) -> None:
         """Accept nobody any more, and wait until everything that has begun is answered; so long at most."""
-        for site in list(self._runner.sites):
-            await site.stop()
-        await self._listener.drain(seconds)
+        if sites := [site for runner in self._served.values() for site in runner.sites]:
+            for one in (*self._listening.registry, *self._listening.admin):
+                asyncio.get_running_loop().remove_reader(one)
+            # asyncio gives whom it has accepted to the listener a turn later, or drops him where that is closed.
+            await asyncio.sleep(0)
+            for site in sites:
+                await site.stop()
+        await asyncio.gather(*(listener.drain(seconds, begin=begin) for listener in self._served))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +140,17 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
         tasks.create_task(_watch_loop(metrics, tally, shared))
         tls = _tls(settings)
         listener = Listener(front.handle, connections_max(), front.again)
-        runner = await _listen(stack, listener, place.listening.registry, tls)
-        await _listen(stack, Listener(admin.handle, connections_max()), place.listening.admin, None)
+        admin_listener = Listener(admin.handle, connections_max())
+        served = {
+            listener: await _listen(stack, listener, place.listening.registry, tls),
+            admin_listener: await _listen(stack, admin_listener, place.listening.admin, None),
+        }
         at = addresses(settings, place.listening)
-        yield Running(at.registry, at.admin, runner, listener)
+        it = Running(at.registry, at.admin, place.listening, served)
+        try:
+            yield it
+        finally:
+            await it.drain(SHUTDOWN_SECONDS, begin=0)
 
 
 def connections_max() -> int:
@@ -216,7 +230,7 @@ async def _listen(
     stack: AsyncExitStack, listener: Listener, sockets: Sequence[socket], tls: ssl.SSLContext | None
 ) -> web.ServerRunner:
     """Serve on these sockets while the stack lasts."""
-    runner = web.ServerRunner(listener, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = web.ServerRunner(listener, shutdown_timeout=CUT_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     for one in sockets:

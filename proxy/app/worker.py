@@ -5,7 +5,7 @@ import gc
 import os
 import signal
 
-from proxy.app.composition import Place, running
+from proxy.app.composition import SHUTDOWN_SECONDS, Place, running
 from proxy.app.supervisor import IS_READY
 from proxy.config import Settings
 from proxy.oci.errors import MalformedError
@@ -48,7 +48,7 @@ async def _work(settings: Settings, place: Place, ready: int, lifeline: int) -> 
         os.close(ready)
         await replaced.wait()
         async with asyncio.TaskGroup() as tasks:
-            waits = [tasks.create_task(server.drain(DRAIN_SECONDS)), tasks.create_task(stop.wait())]
+            waits = [tasks.create_task(server.drain(DRAIN_SECONDS - SHUTDOWN_SECONDS)), tasks.create_task(stop.wait())]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:
                 wait.cancel()

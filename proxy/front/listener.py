@@ -16,6 +16,8 @@ CONNECTIONS_MAX = 10_000
 IDLE_SECONDS = 100.0
 # Google's registry redirects with 16 KiB of query, and a client's token may be as long (measured: 8190 is too little).
 HEADER_BYTES_MAX = 32 * 1024
+# How long who has just connected may take to ask, where a listener drains: some handshakes over a bad line.
+BEGIN_SECONDS = 3.0
 # How often a listener that drains looks whether all have left.
 DRAIN_INTERVAL_SECONDS = 0.1
 
@@ -54,10 +56,17 @@ class Listener(web.Server):
         if len(self.connections) > self._connections_max:
             transport.abort()
 
-    async def drain(self, seconds: float) -> None:
-        """Close idle connections now and every other after its request; wait for them, so long at most."""
-        self.pre_shutdown()
+    async def drain(self, seconds: float, *, begin: float = BEGIN_SECONDS) -> None:
+        """Close connections, each after its request, and wait until what was sent has left; so long at most.
+
+        Who has just connected has `begin` seconds to ask, and is answered.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.connections:  # noqa: ASYNC110 (aiohttp forgets one some time after it was lost)
+                await asyncio.sleep(begin)
+                while self.connections:  # again for those whose TLS handshake has only now ended
+                    # Of aiohttp's two ways to close, the first ends the wait for a request but not the connection, and
+                    # the second does not end the wait.
+                    self.pre_shutdown()
+                    await asyncio.gather(*(one.shutdown(None) for one in self.connections))
                     await asyncio.sleep(DRAIN_INTERVAL_SECONDS)

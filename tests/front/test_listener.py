@@ -18,8 +18,8 @@ async def hello(_: web.BaseRequest) -> web.Response:
 
 
 @asynccontextmanager
-async def listening(connections_max: int) -> AsyncIterator[int]:
-    runner = web.ServerRunner(Listener(hello, connections_max), shutdown_timeout=0.1)
+async def listening(connections_max: int, server: Listener | None = None) -> AsyncIterator[int]:
+    runner = web.ServerRunner(server or Listener(hello, connections_max), shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -77,3 +77,75 @@ async def test_a_connection_without_a_whole_request_is_closed(monkeypatch, sent)
         answer = await client.reader.read()  # until it is closed
         assert (b"hello" in answer) is sent.startswith(ASK)
         await client.close()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_has_just_connected_is_answered_by_a_listener_that_drains(turns):
+    """Whatever the server has got to of the connection when it begins."""
+    server = Listener(hello, 2)
+    async with listening(2, server) as port, asyncio.TaskGroup() as tasks:
+        client = await connect(port)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        draining = tasks.create_task(server.drain(20, begin=0.5))
+        await asyncio.sleep(0.05)
+        assert await client.is_answered()
+        await draining
+        await client.close()
+
+
+@pytest.mark.parametrize("requests", [0, 1])
+@pytest.mark.parametrize("turns", range(6))
+async def test_an_idle_connection_is_closed_by_a_listener_that_drains(turns, requests):
+    server = Listener(hello, 2)
+    async with listening(2, server) as port, asyncio.timeout(20):
+        client = await connect(port)
+        for _ in range(requests):
+            assert await client.is_answered()
+        while not server.connections:  # noqa: ASYNC110 (nothing tells)
+            await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await server.drain(20, begin=0)
+        assert await client.reader.read() == b""
+        await client.close()
+
+
+async def test_what_has_begun_is_sent_to_its_end_by_a_listener_that_drains():
+    """To a client who reads slowly: more than the buffers between them."""
+    asked, body = asyncio.Event(), b"x" * 8_000_000
+
+    async def answer(_: web.BaseRequest) -> web.Response:
+        asked.set()
+        await asyncio.sleep(0.05)
+        return web.Response(body=body)
+
+    server = Listener(answer, 2)
+    async with listening(2, server) as port, asyncio.TaskGroup() as tasks:
+        client = await connect(port)
+        client.writer.write(ASK)
+        await asked.wait()
+        draining = tasks.create_task(server.drain(20, begin=0))
+        await asyncio.sleep(0.3)
+        assert not draining.done()
+        assert (await client.reader.read()).endswith(body)
+        await draining
+        await client.close()
+
+
+async def test_a_listener_drains_so_long_at_most():
+    asked = asyncio.Event()
+
+    async def never(_: web.BaseRequest) -> web.Response:
+        asked.set()
+        return await asyncio.get_running_loop().create_future()
+
+    server = Listener(never, 2)
+    async with listening(2, server) as port, asyncio.timeout(20):
+        client = await connect(port)
+        client.writer.write(ASK)
+        await asked.wait()
+        await server.drain(0.1, begin=0)
+        assert server.connections
+    assert await client.reader.read() == b""
+    await client.close()
