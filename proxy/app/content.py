@@ -2,13 +2,15 @@
 
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from proxy.app.clock import clock
 from proxy.app.judging import DATABASE
 from proxy.config import Settings
+from proxy.oci.digest import Digest
+from proxy.stores import naming
 from proxy.stores.content import CONTENT, ContentStore
 from proxy.stores.content_account import ContentObserver
 
@@ -27,6 +29,11 @@ def open_content(
         yield store
     finally:
         store.close()
+
+
+def repositories_naming(settings: Settings, digests: Collection[Digest]) -> Mapping[Digest, list[str]]:
+    """Return which repositories are known to name these blobs."""
+    return naming.repositories_naming(settings.server.state_dir / DATABASE, digests)
 
 
 def other_owner(state_dir: Path) -> tuple[Path, str] | None:

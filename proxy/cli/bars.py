@@ -47,7 +47,8 @@ class Warming:
         self._all = TaskID(0)
         self._blobs: dict[Digest, TaskID] = {}
         self._came: dict[Digest, int] = {}
-        self._faults: list[str] = []
+        #: What failed on this machine.
+        self.faults: list[str] = []
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -56,7 +57,7 @@ class Warming:
     def __exit__(self, *_: object) -> None:
         """Take the bars away."""
         self._bars.stop()
-        for fault in dict.fromkeys(self._faults):
+        for fault in dict.fromkeys(self.faults):
             render.note(fault)
 
     def judging(self, images: int) -> None:
@@ -86,7 +87,7 @@ class Warming:
 
     def fault(self, fault: str) -> None:
         """See `Watch`."""
-        self._faults.append(fault)
+        self.faults.append(fault)
 
     def _begin(self, bars: Progress, what: str, total: int) -> None:
         self._bars.stop()

@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import operator
 import platform as machine
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from proxy import app as application
-from proxy.app.content import other_owner
+from proxy.app.content import other_owner, repositories_naming
 from proxy.app.warming import NoRoomError, warm
 from proxy.cli import bars, render, warmed
 from proxy.cli.clients import InputError
@@ -26,6 +26,8 @@ from proxy.oci.platforms import Platform
 from proxy.stores.content import CONTENT, ContentStore, Entry
 
 ALL_PLATFORMS = "all"
+# A base layer belongs to many; `--json` has all of them.
+REPOSITORIES_SHOWN = 3
 
 app = typer.Typer(help="Work on what is kept on disk: list it, check it, make room, fetch ahead.")
 
@@ -95,20 +97,28 @@ def list_content(
 ) -> None:
     """List what is kept, what was used last first.
 
-    A line has the digest, the size, and when it was used last, true to the hour (UTC).
+    A line has the digest, the size, when it was used last, true to the hour (UTC), and which repositories name it.
     """
-    used = operator.attrgetter("used")
-    with render.busy("listing"), _opened(load(config), _Told()) as store:
+    settings, used = load(config), operator.attrgetter("used")
+    with render.busy("listing"), _opened(settings, _Told()) as store:
         found = store.entries()
         entries = sorted(found, key=used, reverse=True) if most is None else heapq.nlargest(most, found, key=used)
+        named = repositories_naming(settings, [one.digest for one in entries])
     if as_json:
-        render.documents(map(_entry, entries))
+        render.documents(_entry(one, named.get(one.digest, [])) for one in entries)
     else:
-        render.lines(f"{one.digest}  {render.size(one.size):>10}  {_used(one):%Y-%m-%d %H:%M}" for one in entries)
+        render.lines(_line(one, named.get(one.digest, [])) for one in entries)
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
-    return {"digest": str(entry.digest), "size": entry.size, "used": _used(entry).isoformat()}
+def _entry(entry: Entry, repositories: Sequence[str]) -> dict[str, Any]:
+    used = _used(entry).isoformat()
+    return {"digest": str(entry.digest), "size": entry.size, "used": used, "repositories": repositories}
+
+
+def _line(entry: Entry, repositories: Sequence[str]) -> str:
+    more = len(repositories) - REPOSITORIES_SHOWN
+    names = ", ".join(repositories[:REPOSITORIES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return f"{entry.digest}  {render.size(entry.size):>10}  {_used(entry):%Y-%m-%d %H:%M}  {names}".rstrip()
 
 
 def _used(entry: Entry) -> datetime:
@@ -201,6 +211,8 @@ def warm_images(
     else:
         for image in came:
             render.result(*warmed.lines(image))
+    if watch.faults:
+        render.note(f"what came whole is kept: see to {settings.server.state_dir}, then run the same again")
     raise typer.Exit(warmed.exit_code(came))
 
 

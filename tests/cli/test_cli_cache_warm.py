@@ -364,6 +364,20 @@ async def test_a_blob_that_the_registry_has_lost(warm, config, registry):
     assert ": 2 there already, 1 missing\n  missing sha256:" in out
 
 
+async def test_the_list_says_whose_it_is(warm, config, registry, capfd):
+    for name in ("a", "b", "c"):
+        GOOD.add_to(registry, f"team/{name}", "1")
+        sign(registry, f"team/{name}", GOOD.media_type, GOOD.body)
+    assert (await warm("team/good:1", "team/a:1", "team/b:1", "team/c:1"))[0] == 0
+    for option in ((), ("--json",)):
+        assert cli.run(["cache", "ls", "--config", str(config), *option]) == 0
+    out = capfd.readouterr().out.splitlines()
+    assert out[0].endswith("  docker.io/team/a, docker.io/team/b, docker.io/team/c and 1 more")
+    assert json.loads("".join(out[3:]))[0]["repositories"] == [
+        f"docker.io/team/{one}" for one in ("a", "b", "c", "good")
+    ]
+
+
 async def test_a_blob_that_another_repository_has(warm, config, registry):
     same = image("good")
     same.add_to(registry, "team/copy", "1")
@@ -379,6 +393,7 @@ async def test_a_disk_that_fills_up(warm, config, monkeypatch):
     assert code == 3
     assert out.count("No space left on device") == 2
     assert err.count("No space left on device") == 1
+    assert f"sealgate: what came whole is kept: see to {config.parent}/state, then run the same again\n" in err
 
 
 async def test_on_a_terminal_it_says_how_far_it_is(warm, monkeypatch):
