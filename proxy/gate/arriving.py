@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import BinaryIO, Protocol
 
 from proxy.oci.digest import Digest
-from proxy.oci.errors import RegistryError
+from proxy.oci.errors import CorruptError, RegistryError
 from proxy.oci.reference import Repository
 from proxy.stores.content import Growing
 from proxy.stores.database import StoreError
@@ -91,6 +91,10 @@ class Arriving:
         while at < part.stop:
             try:
                 chunk = await self._read(at, min(part.stop, at + READ_BYTES))
+            except CorruptError:
+                # The client asks for the rest at once, and must not get it: first everybody is told.
+                await self._transfer.ended.wait()
+                raise
             except (StoreError, OSError):
                 if self._transfer.failure is not None:
                     raise self._transfer.failure from None

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from contextlib import aclosing, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from proxy.oci.errors import CorruptError, NotFoundError, UnavailableError
 from proxy.oci.reference import Repository
 from proxy.stores.content import StoredBlob
 from proxy.stores.database import StoreError
+from proxy.stores.incoming import IncomingFile
 from proxy.upstream.blobs import OK, PARTIAL, BlobStream
 
 APP, OTHER = Repository.of("docker.io", "team/app"), Repository.of("docker.io", "team/other")
@@ -199,6 +201,20 @@ async def test_wrong_bytes_end_no_reader_as_complete(tmp_path):
         assert transfers.told.outcomes[-1] == "failed"
         # Once for each repository, however many read.
         assert sorted(transfers.told.cuts, key=str) == [(who, DIGEST, "CorruptError") for who in (APP, OTHER)]
+
+
+async def test_that_bytes_are_wrong_is_told_before_readers_hear_of_it(tmp_path, monkeypatch):
+    """They ask again at once, for what is after the wrong bytes that they have; they are not to get it."""
+    discard = IncomingFile.discard
+
+    def slowly(self):
+        time.sleep(0.05)
+        discard(self)
+
+    monkeypatch.setattr(IncomingFile, "discard", slowly)
+    async with transferring(Upstream(content=BLOB[:-1] + b"x"), tmp_path) as transfers:
+        await read_until(CorruptError, await transfers.open(APP, DIGEST, len(BLOB)))
+        assert transfers.told.cuts == [(APP, DIGEST, "CorruptError")]
 
 
 @pytest.mark.parametrize("ranges", [True, False])

@@ -71,23 +71,30 @@ async def blobs(client: ClientSession, url: str, name: str, body: bytes) -> None
 
 
 async def blob(client: ClientSession, url: str, name: str, digest: str, size: int) -> None:
-    """Take a whole blob, and go on where it was after a cut. What does not have its digest is wrong."""
+    """Take a whole blob, and go on where it was after a cut.
+
+    What came whole in one answer and does not have its digest is wrong. What was put together from several may lack it
+    by what the first of them was cut for, and is taken anew.
+    """
     path = f"/v2/{name}/blobs/{digest}"
     hasher, received = Digest.parse(digest).hasher(), 0
     for _ in range(TRIES):
-        headers = {"Range": f"bytes={received}-"} if received else {}
+        start = received
+        headers = {"Range": f"bytes={start}-"} if start else {}
         try:
             async with client.get(url + path, headers=headers, allow_redirects=False) as response:
                 if response.status not in {200, 206}:
                     raise NotServedError(response.status, path)
-                if received and response.status == 200:
-                    hasher, received = Digest.parse(digest).hasher(), 0
+                if response.status == 200:
+                    hasher, start, received = Digest.parse(digest).hasher(), 0, 0
                 async for chunk in response.content.iter_chunked(_READ_BYTES):
                     hasher.update(chunk)
                     received += len(chunk)
         except (ClientPayloadError, ClientConnectionError):
             continue
-        if received != size or hasher.hexdigest() != digest.partition(":")[2]:
+        if received == size and hasher.hexdigest() == digest.partition(":")[2]:
+            return
+        if not start or received != size:
             raise WrongError(f"{path} ended as complete after {received} bytes of {size}")
-        return
+        hasher, received = Digest.parse(digest).hasher(), 0
     raise CutError(path)
