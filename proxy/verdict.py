@@ -101,12 +101,17 @@ Finding = Evidence | Rejection
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The rule is met by this evidence; to be judged again after `expires`."""
+    """The rule is met by this evidence; to be judged again after `expires`.
+
+    `proven_until` is when the evidence is known to meet it still, though nobody looks again: a key may be in use for a
+    time only, what is attested may grow too old. None: not looked into.
+    """
 
     subject: Subject
     rule: str
     evidence: tuple[Evidence, ...]
     expires: datetime
+    proven_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,11 @@ class Requirement(Protocol):
         ...
 
     @property
+    def ends(self) -> bool:
+        """Say whether what `verify` proves now may be proven no more later: a time of use, an age, depend on now."""
+        ...
+
+    @property
     def discovery(self) -> Discovery:
         """Where to look."""
         ...

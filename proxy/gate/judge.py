@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from proxy.formats.api import Discovered, Discovery, Requirement, Source, UntrustedSignature
@@ -14,9 +14,11 @@ from proxy.gate.timed import TimedSource
 from proxy.gate.trust_ages import TrustAges
 from proxy.policy.evaluate import Lifetimes, evaluate
 from proxy.policy.model import Rule
-from proxy.verdict import Finding, Rejection, Subject, Verdict
+from proxy.verdict import Accepted, Evidence, Finding, Rejection, Subject, Verdict
 
 _T = TypeVar("_T")
+# How exactly the end of what is proven is found. Of a day these are eleven times that signatures are verified again.
+PROVEN_WITHIN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,10 @@ class Judge:
         rejections = tuple(rejection for one in found.values() for rejection in one.rejections)
         unreached = (*too_old.values(), *(place for one in found.values() for place in one.unreached))
         verdict = evaluate(rule, subject, findings, rejections, unreached, now, self._lifetimes)
+        if rule is not None and isinstance(verdict, Accepted):
+            accepted, furthest = verdict, verdict.expires + rule.accepted_max_stale
+            until = await self._off_the_loop(lambda: proven_until(rule, accepted, candidates, now, furthest))
+            verdict = replace(accepted, expires=min(accepted.expires, until), proven_until=until)
         return Examination(verdict, candidates, rejections, unreached)
 
     def too_old(self, rule: Rule | None) -> Mapping[str, str]:
@@ -133,3 +139,30 @@ def _verify_all(
         for name, requirement in requirements.items()
         for signature in candidates(requirement)
     )
+
+
+def proven_until(
+    rule: Rule, accepted: Accepted, candidates: Sequence[Candidate], now: datetime, furthest: datetime
+) -> datetime:
+    """Return how long the same signatures go on to be enough, at most until `furthest`, to PROVEN_WITHIN too early.
+
+    What is proven by time ends: the time in which a key is in use, the age that an attestation may have. Verifying is
+    pure, so that it can be asked about times to come; what has ended is taken not to begin again.
+    """
+    counting = [one for one in candidates if isinstance(one.finding, Evidence)]
+
+    def holds(at: datetime) -> bool:
+        findings: dict[str, list[Finding]] = {}
+        for one in counting:
+            signer = rule.signers[one.signer]
+            finding = signer.verify(accepted.subject, one.signature, at) if signer.ends else one.finding
+            findings.setdefault(one.signer, []).append(finding)
+        return isinstance(evaluate(rule, accepted.subject, findings, (), (), at, Lifetimes()), Accepted)
+
+    if holds(furthest):
+        return furthest
+    good, bad = now, furthest
+    while bad - good > PROVEN_WITHIN:
+        middle = good + (bad - good) / 2
+        good, bad = (middle, bad) if holds(middle) else (good, middle)
+    return good

@@ -16,8 +16,9 @@ from proxy.oci.strict_json import loads_object
 from proxy.policy import plain
 from proxy.verdict import Accepted, Evidence, InsecureUnverified, Reason, Refused, Rejection, Subject
 
+# 3: until when the evidence holds.
 # 2: who signed, the source of the time, the log entry, and what was proven of a candidate that did not count.
-VERSION = 2
+VERSION = 3
 _COMMON = frozenset({"v", "id", "verdict", "tag", "rule", "expires"})
 _EVIDENCE = frozenset(
     {"format", "signer", "signature", "trust", "signed_at", "claims", "subject", "issuer", "time_source", "log_index"}
@@ -37,6 +38,7 @@ def dumps(identifier: str, verdict: Accepted | InsecureUnverified | Refused) -> 
     }
     if isinstance(verdict, Accepted):
         document["evidence"] = [plain.evidence(it) for it in verdict.evidence]
+        document["proven_until"] = verdict.proven_until.isoformat() if verdict.proven_until else None
     elif isinstance(verdict, Refused):
         document["rejections"] = [plain.rejection(it) for it in verdict.rejections]
     return json.dumps(document, separators=(",", ":")).encode("ascii")
@@ -61,7 +63,8 @@ def _read_accepted(value: Mapping[str, Any], subject: Subject) -> Accepted:
     evidence = tuple(_read_evidence(it) for it in _list(value, "evidence"))
     if not evidence:
         raise MalformedError("the remembered verdict accepts without evidence")
-    return Accepted(subject, _text(value, "rule"), evidence, _time(value, "expires"))
+    proven_until = None if value["proven_until"] is None else _time(value, "proven_until")
+    return Accepted(subject, _text(value, "rule"), evidence, _time(value, "expires"), proven_until)
 
 
 def _read_refused(value: Mapping[str, Any], subject: Subject) -> Refused:
@@ -76,7 +79,7 @@ def _read_insecure(value: Mapping[str, Any], subject: Subject) -> InsecureUnveri
 _READERS: dict[
     str, tuple[frozenset[str], Callable[[Mapping[str, Any], Subject], Accepted | InsecureUnverified | Refused]]
 ] = {
-    "accepted": (_COMMON | {"evidence"}, _read_accepted),
+    "accepted": (_COMMON | {"evidence", "proven_until"}, _read_accepted),
     "refused": (_COMMON | {"rejections"}, _read_refused),
     "insecure_unverified": (_COMMON, _read_insecure),
 }

@@ -50,7 +50,8 @@ class Held:
         self.begun, self.go = asyncio.Event(), asyncio.Event()
         self.inner = FakeSigner("release", notebook)
         self.discovery = self.look
-        self.name, self.fingerprint, self.binds_tag, self.verify = "release", "held", False, self.inner.verify
+        self.name, self.fingerprint, self.verify = "release", "held", self.inner.verify
+        self.binds_tag = self.ends = False
 
     async def look(self, subject, source):
         self.begun.set()

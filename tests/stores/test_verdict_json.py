@@ -19,7 +19,12 @@ WRITTEN = {
 GONE = object()
 CHANGES = [
     ("accepted", ["v"], 1),
-    ("accepted", ["v"], 3),
+    ("accepted", ["v"], 2),
+    ("accepted", ["proven_until"], GONE),
+    ("accepted", ["proven_until"], "soon"),
+    ("accepted", ["proven_until"], 7),
+    ("accepted", ["proven_until"], "2026-11-21T12:00:00"),
+    ("refused", ["proven_until"], None),
     ("accepted", ["v"], "2"),
     ("accepted", ["id"], GONE),
     ("accepted", ["id"], 7),

@@ -32,6 +32,7 @@ SHA512 = VerdictKey(APP, Digest.parse("sha512:" + "0a" * 64), None, "rule")
 VERDICTS = {
     "accepted": (key(), accepted(key())),
     "accepted, signed at a proven time": (key(), accepted(key(), proof=evidence(signed_at=NOW))),
+    "accepted, proven for a time": (key(), replace(accepted(key()), proven_until=LATER + SECOND)),
     "accepted, claims": (key(), accepted(key(), proof=evidence(claims=(("a", "b"), ("a", "ü\n\0"))))),
     "accepted, signed by an identity": (key(), accepted(key(), proof=KEYLESS)),
     "accepted, expires in another time zone": (key(), accepted(key(), LATER.astimezone(timezone(timedelta(hours=-8))))),

@@ -139,6 +139,7 @@ class FakeSigner:
     name: str
     book: Notebook = field(hash=False, compare=False)
     binds_tag: bool = False
+    ends: bool = False
 
     @property
     def fingerprint(self) -> str:

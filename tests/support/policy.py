@@ -21,6 +21,7 @@ class NamedSigner:
     name: str
     fingerprint: str = "material"
     binds_tag: bool = False
+    ends: bool = False
 
 
 def rule(require="release", *images, name="rule", mode=Mode.ENFORCE, on_outage=OnOutage.REFUSE, **signers):

@@ -36,6 +36,11 @@ class CosignSigner:
         """No shape has a tag in it that cosign would check."""
         return False
 
+    @property
+    def ends(self) -> bool:
+        """A key may be in use for a time, an attestation grow too old; an identity signed at a time that is proven."""
+        return isinstance(self.wanted.who, WantedKey) or self.wanted.attestation is not None
+
     def verify(self, subject: Subject, signature: UntrustedSignature, now: datetime) -> Finding:
         """Check one candidate. The time of now matters only to a key whose signature has no proven time of its own."""
         proven = Proven()

@@ -9,6 +9,9 @@ from support.cosign import KEY, NOW, REPOSITORY, SIGNER, STRANGER, SUBJECT, enco
 
 from proxy.demo.signing import simple_signing_payload
 from proxy.formats.api import UntrustedSignature
+from proxy.formats.cosign.conditions import WantedPredicate
+from proxy.formats.cosign.identity import WantedIdentity
+from proxy.formats.cosign.patterns import Exact
 from proxy.formats.cosign.shapes import Kind
 from proxy.formats.cosign.simplesigning import CERTIFICATE, SIGNATURE
 from proxy.verdict import Evidence, Reason, Rejection
@@ -36,6 +39,13 @@ def test_the_fingerprint_covers_everything():
 def test_no_form_binds_a_tag():
     """So one verdict serves all tags of a digest."""
     assert not SIGNER.binds_tag
+
+
+def test_what_may_end_is_known():
+    identity = WantedIdentity(Exact("https://issuer.example"), Exact("someone@example.com"))
+    keyless = replace(SIGNER, wanted=replace(SIGNER.wanted, who=identity))
+    attested = replace(keyless, wanted=replace(keyless.wanted, attestation=WantedPredicate("https://a.example")))
+    assert [one.ends for one in (SIGNER, keyless, attested)] == [True, False, True]
 
 
 def test_a_foreign_kind():
