@@ -106,7 +106,7 @@ class Warmed:
     @property
     def served(self) -> bool:
         """Say whether a pull would have got the image."""
-        return self.decision is not None and self.decision.served
+        return self.pulled is not None and (self.pulled.decision is None or self.pulled.decision.served)
 
 
 async def warm(
@@ -251,9 +251,7 @@ class _Warming:
         except RegistryError as err:
             image.missing[str(digest)] = str(err)
             return []
-        if pulled.decision is None:
-            return []  # BuildKit's attestations lie in the index: documents, which are never kept
-        if not pulled.decision.served:
+        if pulled.decision is not None and not pulled.decision.served:
             image.missing[str(digest)] = "is refused by itself"
             return []
         return [pulled.manifest]

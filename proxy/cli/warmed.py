@@ -31,10 +31,15 @@ def _exit_code(image: Warmed) -> int:
 def lines(image: Warmed) -> Iterator[Text]:
     """Write what came of it: one line, and one more for each thing that is missing."""
     named = image.decision.verdict.subject if image.decision is not None else image.reference
-    word = verdict(outcome(image.decision.verdict)) if image.decision is not None else Text("failed", style="bold red")
-    yield Text.assemble(word, foreign(f" {named}: {'; '.join(_said(image))}"))
+    yield Text.assemble(_word(image), foreign(f" {named}: {'; '.join(_said(image))}"))
     for what, cause in image.missing.items():
         yield Text(foreign(f"  missing {what}: {cause}"))
+
+
+def _word(image: Warmed) -> Text:
+    if image.decision is not None:
+        return verdict(outcome(image.decision.verdict))
+    return Text("failed", style="bold red") if image.error is not None else Text("signature", style="bold")
 
 
 def document(image: Warmed) -> dict[str, Any]:
@@ -71,7 +76,7 @@ def _judged(image: Warmed) -> list[str]:
     if image.error is not None:
         return [str(image.error)]
     if image.decision is None:
-        return ["a signature, which is served without a verdict and not kept"]
+        return ["served without a verdict"]
     return [explain(image.decision), *_all_the_same(image.decision)]
 
 

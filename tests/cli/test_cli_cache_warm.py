@@ -8,21 +8,26 @@ import sys
 import pytest
 from aiohttp import ClientSession
 from support.content import Told
-from support.stack import KEY, sign
+from support.fakes import START
+from support.stack import KEY, rule, sign
 
 from proxy.app import open_content, running
 from proxy.app import warming as module
-from proxy.cli import bars, cache
+from proxy.cli import bars, cache, warmed
 from proxy.cli import main as cli
 from proxy.config import load
 from proxy.demo.images import Image, image, index
 from proxy.demo.registry import Registry, serve
 from proxy.demo.signing import classic_signature
+from proxy.gate import Pulled
 from proxy.oci.digest import Digest
-from proxy.oci.manifest import Descriptor
+from proxy.oci.manifest import Descriptor, Manifest
 from proxy.oci.platforms import Platform
 from proxy.oci.reference import Reference
+from proxy.policy.model import Decision, Mode, OnOutage
+from proxy.policy.rules import Rules
 from proxy.stores.incoming import Incoming
+from proxy.verdict import Subject, Undetermined
 
 GOOD, BAD, WARNED = image("good"), image("bad"), image("warned")
 MULTI = index([image(f"multi {one}", architecture=one) for one in ("amd64", "arm64", "s390x")])
@@ -212,9 +217,10 @@ async def test_an_index_with_attestations(warm, config, registry):
     made = classic_signature(KEY, Descriptor(GOOD.media_type, GOOD.digest, len(GOOD.body)))
     attestation = Image(made.media_type, made.manifest_body, tuple(made.blobs.values()), architecture="unknown")
     add_index(registry, GOOD, attestation)
-    code, out, _ = await warm("team/odd:1", "--platform", "all")
-    assert (code, "missing" in out) == (0, False)
+    assert (await warm("team/odd:1"))[0] == 0
     assert kept(config) == digests(*GOOD.blobs)
+    assert (await warm("team/odd:1", "--platform", "all"))[0] == 0
+    assert kept(config) == digests(*GOOD.blobs, *attestation.blobs)
 
 
 @pytest.mark.parametrize("wrong", ["lost", "refused", "many"])
@@ -426,13 +432,37 @@ async def test_what_is_given_up_leaves_nothing_half(config, monkeypatch):
 
 
 async def test_a_signature_itself(warm, config, registry):
-    (tag,) = [path for path in registry._repositories["team/good"].manifests if path != str(GOOD.digest)]
-    code, out, _ = await warm(f"team/good@{tag}")
+    (digest,) = [path for path in registry._repositories["team/good"].manifests if path != str(GOOD.digest)]
+    code, out, _ = await warm(f"team/good@{digest}")
     assert code == 0
-    assert "a signature, which is served without a verdict and not kept" in out
-    assert kept(config) == set()
+    assert out.startswith(f"signature docker.io/team/good@{digest}: served without a verdict; 2 blobs of ")
+    assert json.loads((await warm(f"team/good@{digest}", "--json"))[1])[0]["verdict"] is None
+    assert len(kept(config)) == 2
 
 
 def test_this_machine(monkeypatch):
     monkeypatch.setattr(cache.machine, "machine", lambda: "aarch64")
     assert cache._platforms(None) == (Platform("linux", "arm64"),)
+
+
+@pytest.mark.parametrize(
+    ("mode", "on_outage", "code", "said"),
+    [
+        (Mode.ENFORCE, OnOutage.REFUSE, 3, "the registry is away"),
+        (
+            Mode.ENFORCE,
+            OnOutage.INSECURE_ALLOW,
+            0,
+            "the registry is away; served all the same, by mode enforce and on_outage insecure_allow; nothing to fetch",
+        ),
+    ],
+)
+def test_what_could_not_be_judged(mode, on_outage, code, said):
+    reference = Reference.parse("team/app:1")
+    manifest = Manifest.parse(GOOD.digest, GOOD.media_type, GOOD.body)
+    verdict = Undetermined(Subject(reference.repository, GOOD.digest, "1"), "all", "the registry is away")
+    decision = Decision("id", verdict, mode, on_outage)
+    seen = module.Warmed(reference, Pulled(manifest, decision, START, Rules([rule()])))
+    assert warmed.exit_code([seen]) == code
+    (line,) = warmed.lines(seen)
+    assert line.plain == f"undetermined docker.io/team/app:1@{GOOD.digest}: could not be verified now: {said}"
