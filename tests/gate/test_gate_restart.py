@@ -17,7 +17,7 @@ from proxy.oci.errors import NotFoundError, UnavailableError
 from proxy.stores.grants import SqliteMemberships
 from proxy.stores.manifests import USED_EVERY, SqliteManifests
 from proxy.stores.near import NearMemberships
-from proxy.stores.tags import SqliteTags
+from proxy.stores.tags import SqliteTags, Tagged
 from proxy.stores.verdicts import SqliteVerdicts
 from proxy.verdict import Accepted, Undetermined
 
@@ -196,6 +196,24 @@ async def test_what_another_worker_asked_for_is_not_asked_for_again(machine):
         it.bench.notebook.looked.clear()
         assert (await other.pull(by_tag(), "client")).manifest.digest == new
     assert it.bench.registry.asked == it.bench.notebook.looked == []
+
+
+async def test_a_late_answer_takes_what_another_worker_has_asked_for(machine):
+    it = machine(tag_max_stale=timedelta(days=1))
+    old = it.signed(image_body("old"))
+    async with it.start() as one:
+        await one.pull(by_tag(), "client")
+        async with it.start() as other:
+            await other.pull(by_tag(), "client")
+            new = it.signed(image_body("new"))
+            it.bench.clock.advance(61)
+            await it.bench.memory.tags.put(APP, "v1", Tagged(new, it.bench.clock()))
+            it.bench.registry.asked.clear()
+            assert (await other.pull(by_tag(), "client")).manifest.digest == old
+            for _ in range(100):  # the store answers from its thread
+                await it.opened.read(lambda _: None, None)
+            assert it.bench.registry.asked == []
+            assert (await other.pull(by_tag(), "client")).manifest.digest == new
 
 
 @pytest.mark.parametrize("in_the_background", [False, True])

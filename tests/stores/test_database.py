@@ -124,6 +124,21 @@ def test_opening_a_file_takes_no_lock_from_who_has_it_open(tmp_path):
     assert b"database is locked" in other.stderr
 
 
+def test_a_file_of_another_user_is_refused(tmp_path, monkeypatch):
+    open_database(tmp_path / "store").close()
+    monkeypatch.setattr(module.os, "access", lambda *_: False)
+    with pytest.raises(
+        StoreError, match=r"cannot open the store .*: Permission denied: give a file that this user may"
+    ):
+        open_database(tmp_path / "store")
+
+
+async def test_a_log_of_writes_that_was_removed_has_no_size(tmp_path):
+    with database(tmp_path / "store") as opened:
+        (tmp_path / "store-wal").unlink()
+        assert await opened.read(lambda _: opened._log_size(), None) == 0
+
+
 def test_a_file_system_without_wal_is_refused(tmp_path):
     connection = sqlite3.connect(":memory:", isolation_level=None)
     with pytest.raises(StoreError, match="cannot be used in WAL mode: put it on a local disk"):
