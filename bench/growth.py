@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 PART, MEMORY = "growth", "memory"
 MATCH_LIMIT, MEMORY_LIMIT = 20.0, 150.0
+# More than any cache in the process holds.
+TOUCHED = 12_000
 _LOOKUPS, _MATCHES = 500, 5000
 _PATTERNS = ("docker.io/exact-{0}/app", "docker.io/org-{0}/**", "docker.io/group-{0}/app-*", "docker.io/*/tool-{0}")
 _NAMES = ("exact-{0}/app", "org-{0}/deep/down", "group-{0}/app-api", "any/tool-{0}", "nothing-{0}/app")
@@ -105,7 +107,7 @@ def growth(bench: Bench, url: str) -> Iterator[Row]:
                 "warm manifests": bench.requests_a_second(proxy + path),
             }
         yield from _rows(bench.rounds, measured)
-        serving = sum(resident(it / "status") for it in processes(bench.folder / f"growth-{LARGEST.name}")) / 1e6
+        serving = max(resident(it / "status") for it in processes(bench.folder / f"growth-{LARGEST.name}")) / 1e6
     yield Row(MEMORY, f"a Sealgate that serves, {_amount(LARGEST)} on disk", serving, "MB", limit=MEMORY_LIMIT)
     yield from _memory(bench.folder / f"growth-{LARGEST.name}" / "config.toml")
 
@@ -130,11 +132,12 @@ def _rows(count: int, measured: dict[str, dict[str, Callable[[], float]]]) -> It
 
 
 def _memory(config: Path) -> Iterator[Row]:
-    command = [sys.executable, str(HERE / "memory.py"), str(config), str(LARGEST.images)]
-    begun, full = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
-    yield Row(MEMORY, "a process that has opened them", begun / 1e6, "MB")
-    what = "the same, when every image and a blob of each was asked for"
-    yield Row(MEMORY, what, full / 1e6, "MB", limit=MEMORY_LIMIT)
+    command = [sys.executable, str(HERE / "memory.py"), str(config), str(LARGEST.images), str(TOUCHED)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    begun, most, full = (int(part) / 1e6 for part in said.split())
+    yield Row(MEMORY, "a process that has opened them", begun, "MB")
+    what = f"the same, when {TOUCHED:,} images and a blob of each were asked for"
+    yield Row(MEMORY, what, full, "MB", limit=MEMORY_LIMIT, note=f"{most:.0f} MB after four fifths of them")
 
 
 def _chosen(most: int) -> list[int]:

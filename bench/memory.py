@@ -1,18 +1,22 @@
-"""The memory of a process that remembers: it opens a state, asks for every image in it and for a blob of each.
+"""The memory of a process that remembers: it opens a state, asks for many of the images in it and a blob of each.
 
-memory.py CONFIG IMAGES    print the resident bytes when it has begun, and when all caches are as full as they get
+memory.py CONFIG IMAGES TOUCHED    print the resident bytes when it has opened the state of so many images, when it has
+                                   asked for four fifths of what it asks for, and at the end
 """
 
 import asyncio
 import gc
 import importlib
+import random
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import remembered
 
 from proxy.app.judging import make_gate, open_state
+from proxy.app.trust import trust_ages
 from proxy.config import Settings, load
 from proxy.formats.api import Source
 from proxy.gate import Gate
@@ -49,9 +53,9 @@ def resident(status: Path = Path("/proc/self/status")) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
 
 
-async def touch(gate: Gate, images: int) -> None:
-    """Pull every image, and ask for a blob of it."""
-    numbers = iter(range(images))
+async def touch(gate: Gate, images: Iterable[int]) -> None:
+    """Pull these images, and ask for a blob of each."""
+    numbers = iter(images)
 
     async def work() -> None:
         for number in numbers:
@@ -66,20 +70,31 @@ async def touch(gate: Gate, images: int) -> None:
             tasks.create_task(work())
 
 
-async def main(settings: Settings, images: int) -> None:
+async def main(settings: Settings, images: int, touched: int) -> None:
     """Open, touch, print."""
+    chosen = random.Random(images).sample(range(images), touched)  # noqa: S311 (any will do, but the same each time)
+    part = touched * 4 // 5
     database = open_state(settings, print)
     try:
         async with asyncio.TaskGroup() as tasks:
-            gate = make_gate(settings, cast("Upstreams", Registry()), database, cast("Any", Nobody()), tasks)
-            begun = resident()
-            await touch(gate, images)
-            gc.collect()
-            print(begun, resident())
+            gate = make_gate(
+                settings,
+                cast("Upstreams", Registry()),
+                database,
+                trust_ages(settings),
+                cast("Any", Nobody()),
+                tasks,
+            )
+            seen = [resident()]
+            for some in (chosen[:part], chosen[part:]):
+                await touch(gate, some)
+                gc.collect()
+                seen.append(resident())
+            print(*seen)
     finally:
         database.close()
 
 
 if __name__ == "__main__":
     importlib.import_module("proxy.cli.commands")
-    asyncio.run(main(load(Path(sys.argv[1])), int(sys.argv[2])))
+    asyncio.run(main(load(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])))

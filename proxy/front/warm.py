@@ -10,8 +10,8 @@ from cachetools import LRUCache
 
 from proxy.front.connection import whole
 
-# Bodies kept in memory, in bytes.
-WARM_BYTES = 64 * 1024 * 1024
+# Bodies kept in memory, in bytes: some two thousand usual manifests. For others the gate is asked.
+WARM_BYTES = 16 * 1024 * 1024
 # What an entry costs beside its body: key, head, dictionary slots (rounded up).
 _ENTRY_BYTES = 3072
 # A path is part of the key, and a client may make it as long as a header. No name, reference and `ns=` together need

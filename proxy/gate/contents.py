@@ -21,12 +21,12 @@ from proxy.oci.reference import Reference, Repository
 from proxy.stores.manifests import USED_EVERY
 from proxy.stores.tags import Tagged
 
-# Manifests kept in memory, in bytes: some four thousand usual ones, and at least two of the largest.
-MANIFEST_CACHE_BYTES = 64 * 1024 * 1024
+# Manifests kept in memory, in bytes: some two thousand usual ones, and at least one of the largest. The store has more.
+MANIFEST_CACHE_BYTES = 32 * 1024 * 1024
 # What a parsed manifest holds in memory for each byte of its body (measured with tracemalloc: 4, at worst 7.3).
 _MEMORY_PER_BYTE = 8
-# Tags kept in memory: more than one machine's neighbours run.
-TAGS_MAX = 100_000
+# Tags kept in memory, 350 bytes each; the store has more.
+TAGS_MAX = 10_000
 # How long a tag keeps its last digest while the upstream answers 429: Docker Hub's window is six hours.
 RATE_LIMITED_TAG_MAX = timedelta(hours=6)
 

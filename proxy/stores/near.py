@@ -11,8 +11,8 @@ from proxy.oci.digest import Digest
 from proxy.oci.reference import Repository
 from proxy.stores.grants import PARENTS_MAX, Member, Memberships, MemoryMemberships, Parent
 
-# About 20 MiB; a thousand images of the usual twenty members, which is more than are pulled at a time.
-NEAR_MAX = 20_000
+# About 5 MiB; 250 images of the usual twenty members, which is more than are pulled at a time.
+NEAR_MAX = 5_000
 
 
 class NearMemberships:
