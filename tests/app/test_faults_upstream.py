@@ -67,7 +67,7 @@ def time(monkeypatch):
     in_app(monkeypatch, "clock", made.clock)
     in_app(monkeypatch, "Backoff", lambda _: Backoff(made.monotonic, made.sleep))
     in_app(monkeypatch, "Suspects", lambda _: Suspects(made.monotonic))
-    monkeypatch.setattr("proxy.gate.transfers.RESUME_SECONDS", 0.0)
+    monkeypatch.setattr("proxy.gate.fetching.RESUME_SECONDS", 0.0)
     monkeypatch.setattr("proxy.upstream.client.Limits", lambda: Limits(read=0.5, blob_stall=0.5))
     return made
 
