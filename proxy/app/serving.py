@@ -75,7 +75,7 @@ class _Crew:
         for sockets in (self.sockets, self.service.sockets):
             sockets.close(but=(*listening.registry, *listening.admin))
         place = Place(listening, Shared(self.service.run, post.number), self.size, post.is_replacement)
-        return work(self.settings, place, ready=post.ready, lifeline=post.lifeline)
+        return work(self.settings, place, pulse=post.pulse, lifeline=post.lifeline)
 
 
 class _Service:

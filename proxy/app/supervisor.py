@@ -16,15 +16,17 @@ from typing import Protocol, Self
 
 import structlog
 
-# How long a worker may take until it serves: it opens the store and loads certificates.
-READY_SECONDS = 60.0
+# How often a worker says that it goes on, and how often it may miss that: nothing that it does holds up its loop for a
+# minute, and its start, which opens the store and loads certificates, is no longer. Beats are counted and not seconds,
+# for what stops a whole container or machine is nobody's fault.
+BEAT_SECONDS, SILENT_BEATS = 5.0, 12
 # A worker that lived so long did not die of its start, and is replaced at once.
 STEADY_SECONDS = 10.0
 RESTART_SECONDS, RESTART_SECONDS_MAX = 1.0, 30.0
 # What a worker has beyond its own limits before it is killed.
 GRACE_SECONDS = 5.0
-# How a worker says that it serves; anything else it says is why it does not.
-IS_READY = b"\0"
+# How a worker says that it serves, and then goes on; anything else it says is why it does not.
+SERVES = b"\0"
 
 _WAKING = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 _ENDING = frozenset({signal.SIGINT, signal.SIGTERM})
@@ -43,14 +45,14 @@ class Stopped(Exception):  # noqa: N818 (no error: what ends a start half-way)
 class Post:
     """What a worker begins with.
 
-    `number` is its own among all that live, `place` its place among those that serve together. It writes IS_READY to
-    `ready` and closes it; `lifeline` can be read when the supervisor has ended.
+    `number` is its own among all that live, `place` its place among those that serve together. It writes SERVES to
+    `pulse` when it does and every BEAT_SECONDS from then on; `lifeline` can be read when the supervisor has ended.
     """
 
     number: int
     place: int
     is_replacement: bool
-    ready: int
+    pulse: int
     lifeline: int
 
 
@@ -76,8 +78,10 @@ class _Worker:
     pipe: int
     started: float
     early_deaths: int
+    is_to_end: bool = False
     kill_at: float | None = None
     is_ready: bool = False
+    silent_beats: int = 0
     told: bytes = b""
 
 
@@ -103,6 +107,7 @@ class Supervisor:
         self._due: list[_Due] = []
         self._crew: Crew | None = None
         self._signals: set[int] = set()
+        self._beat_at = 0.0
         self._log = structlog.get_logger("proxy.app")
 
     def __enter__(self) -> Self:
@@ -112,6 +117,7 @@ class Supervisor:
             os.set_blocking(end, False)
         self._handlers = {number: signal.signal(number, _noted) for number in _WAKING}
         self._wakeup = signal.set_wakeup_fd(self._waking)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKING)  # whoever started us may have held them back
         return self
 
     def __exit__(
@@ -135,10 +141,9 @@ class Supervisor:
         """
         try:
             new = [self._fork(crew, place) for place in range(crew.size)]
-            deadline = time.monotonic() + READY_SECONDS
             while not all(worker.is_ready for worker in new):
-                self._turn(deadline)
-                self._check(new, late=time.monotonic() >= deadline)
+                self._turn()
+                self._check(new)
         except BaseException:
             self._end([it for it in self._workers.values() if it.crew is crew], signal.SIGTERM, self._stop_seconds)
             raise
@@ -146,14 +151,14 @@ class Supervisor:
         self._due.clear()
         self._end([it for it in self._workers.values() if it.crew is not crew], signal.SIGUSR1, self._drain_seconds)
 
-    def _check(self, new: list[_Worker], *, late: bool) -> None:
+    def _check(self, new: list[_Worker]) -> None:
         if _ENDING.intersection(self._signals):
             raise Stopped
         for worker in new:
+            if worker.silent_beats > SILENT_BEATS:
+                raise StartError(f"a worker does not serve after {BEAT_SECONDS * SILENT_BEATS:g} s")
             if worker.process not in self._workers:
                 raise StartError(worker.told.decode(errors="replace") or "a worker ended before all of them served")
-        if late:
-            raise StartError(f"a worker does not serve after {READY_SECONDS:g} s")
 
     def run(self, reload: Callable[[], None]) -> None:
         """Keep them running until SIGTERM or SIGINT; call `reload` at SIGHUP, which may `start` others."""
@@ -167,63 +172,86 @@ class Supervisor:
 
     # One turn: wait for what happens next, and do what is due
 
-    def _turn(self, deadline: float | None = None) -> None:
+    def _turn(self) -> None:
         """Wait until something happens or is due and deal with it; signals are kept for who looks."""
         pipes = {worker.pipe: worker for worker in self._workers.values() if worker.pipe >= 0}
-        readable, _, _ = select.select([self._woken, *pipes], [], [], self._pause(deadline))
+        readable, _, _ = select.select([self._woken, *pipes], [], [], self._pause())
+        if self._woken in readable:
+            # Read before we look who is dead: who dies from now on wakes us again.
+            self._signals.update(os.read(self._woken, _TOLD_MAX))
         for pipe in readable:
             if pipe in pipes:
                 _listen(pipes[pipe])
         self._reap()
         now = time.monotonic()
+        if now >= self._beat_at:
+            self._beat_at = now + BEAT_SECONDS
+            self._beat(now)
         for worker in self._workers.values():
             if worker.kill_at is not None and now >= worker.kill_at:
                 worker.kill_at = None
                 self._log.error("worker does not end and is killed", worker=worker.number, process=worker.process)
                 os.kill(worker.process, signal.SIGKILL)
         while self._crew is not None and self._due and now >= self._due[0].at:
-            due = self._due.pop(0)
-            self._fork(self._crew, due.place, due.early_deaths, is_replacement=True)
-        if self._woken in readable:
-            self._signals.update(os.read(self._woken, _TOLD_MAX))
+            self._replace(self._crew, self._due.pop(0))
 
-    def _pause(self, deadline: float | None) -> float | None:
-        times = [worker.kill_at for worker in self._workers.values()] + [due.at for due in self._due[:1]] + [deadline]
-        due = [at for at in times if at is not None]
-        return max(0.0, min(due) - time.monotonic()) if due else None
+    def _pause(self) -> float:
+        due = [self._beat_at, *(due.at for due in self._due[:1])]
+        due += [worker.kill_at for worker in self._workers.values() if worker.kill_at is not None]
+        return max(0.0, min(due) - time.monotonic())
+
+    def _beat(self, now: float) -> None:
+        for worker in self._workers.values():
+            worker.silent_beats += 1
+            if worker.silent_beats > SILENT_BEATS and worker.kill_at is None:
+                self._log.error("worker hangs and is killed", worker=worker.number, process=worker.process)
+                os.kill(worker.process, signal.SIGABRT)  # it says where it hangs (faulthandler)
+                worker.kill_at = now + GRACE_SECONDS
 
     def _reap(self) -> None:
-        for worker in list(self._workers.values()):
-            process, status = os.waitpid(worker.process, os.WNOHANG)
-            if process:
-                self._buried(worker, os.waitstatus_to_exitcode(status))
+        # Whoever it is: as a container's first process we have to bury others' children too.
+        with suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                process, status = found
+                if process in self._workers:
+                    self._buried(self._workers.pop(process), os.waitstatus_to_exitcode(status))
 
     def _buried(self, worker: _Worker, code: int) -> None:
-        if worker.pipe >= 0:
+        while worker.pipe >= 0:
             _listen(worker)
-        if worker.pipe >= 0:
-            os.close(worker.pipe)
-        del self._workers[worker.process]
         self._ended(worker.number)
-        if worker.crew is not self._crew or worker.kill_at is not None:
-            return  # it was to end
+        if worker.crew is not self._crew or worker.is_to_end:
+            return
         lived = time.monotonic() - worker.started
         early = 0 if lived >= STEADY_SECONDS else worker.early_deaths + 1
-        pause = min(RESTART_SECONDS * 2.0 ** min(early - 1, 10), RESTART_SECONDS_MAX) if early else 0.0
-        self._due.append(_Due(time.monotonic() + pause, worker.place, early))
-        self._due.sort()
         self._log.error(
             "worker died and is replaced",
             worker=worker.number,
             process=worker.process,
             exit_code=code,
             said=worker.told.decode(errors="replace"),
-            seconds=pause,
+            seconds=self._wait(worker.place, early),
         )
+
+    def _wait(self, place: int, early_deaths: int) -> float:
+        """Let a place be taken again after a pause; return its seconds."""
+        early = early_deaths
+        pause = min(RESTART_SECONDS * 2.0 ** min(early - 1, 10), RESTART_SECONDS_MAX) if early else 0.0
+        self._due.append(_Due(time.monotonic() + pause, place, early))
+        self._due.sort()
+        return pause
+
+    def _replace(self, crew: Crew, due: _Due) -> None:
+        try:
+            self._fork(crew, due.place, due.early_deaths, is_replacement=True)
+        except OSError as err:  # as many processes or open files as there may be; those that live go on
+            seconds = self._wait(due.place, due.early_deaths + 1)
+            self._log.error("worker cannot be replaced yet", cause=str(err), seconds=seconds)
 
     def _end(self, workers: list[_Worker], number: signal.Signals, seconds: float) -> None:
         for worker in workers:
             os.kill(worker.process, number)  # a zombie until we reap it: the number is nobody else's
+            worker.is_to_end = True
             at = time.monotonic() + seconds + GRACE_SECONDS
             worker.kill_at = at if worker.kill_at is None else min(at, worker.kill_at)
 
@@ -232,12 +260,17 @@ class Supervisor:
     def _fork(self, crew: Crew, place: int, early_deaths: int = 0, *, is_replacement: bool = False) -> _Worker:
         taken = {worker.number for worker in self._workers.values()}
         number = next(one for one in range(len(taken) + 1) if one not in taken)
-        pipe, ready = os.pipe()
-        with _no_signals():
-            process = os.fork()
-            if not process:
-                self._child(crew, Post(number, place, is_replacement, ready, self._lifeline), pipe)
-        os.close(ready)
+        pipe, pulse = os.pipe()
+        try:
+            with _no_signals():
+                process = os.fork()
+                if not process:
+                    self._child(crew, Post(number, place, is_replacement, pulse, self._lifeline), pipe)
+        except OSError:
+            os.close(pipe)
+            raise
+        finally:
+            os.close(pulse)
         worker = _Worker(process, number, place, crew, pipe, time.monotonic(), early_deaths)
         self._workers[process] = worker
         return worker
@@ -269,10 +302,11 @@ def _noted(number: int, frame: object) -> None:
 
 def _listen(worker: _Worker) -> None:
     said = os.read(worker.pipe, _TOLD_MAX)
-    worker.is_ready = worker.is_ready or said == IS_READY
-    if not worker.is_ready:
-        worker.told += said
-    if not said or worker.is_ready or len(worker.told) >= _TOLD_MAX:
+    words = said.replace(SERVES, b"")
+    worker.told += words
+    if len(words) < len(said):
+        worker.is_ready, worker.silent_beats = True, 0
+    if not said or len(worker.told) >= _TOLD_MAX:
         os.close(worker.pipe)
         worker.pipe = -1
 

@@ -1,12 +1,14 @@
 """One process that serves: from its fork to its last transfer."""
 
 import asyncio
+import faulthandler
 import gc
 import os
 import signal
+from contextlib import suppress
 
 from proxy.app.composition import SHUTDOWN_SECONDS, Place, running
-from proxy.app.supervisor import IS_READY
+from proxy.app.supervisor import BEAT_SECONDS, SERVES
 from proxy.config import Settings
 from proxy.oci.errors import MalformedError
 from proxy.stores.database import StoreError
@@ -15,20 +17,23 @@ from proxy.stores.database import StoreError
 DRAIN_SECONDS = 600.0
 
 
-def work(settings: Settings, place: Place, *, ready: int, lifeline: int) -> int:
+def work(settings: Settings, place: Place, *, pulse: int, lifeline: int) -> int:
     """Serve until SIGTERM or SIGINT, until the last transfer after SIGUSR1, or until the supervisor has ended.
 
-    `ready` is told when it serves, or why it does not; see `supervisor.Post`. Returns the exit code.
+    `pulse` is told that it serves, or why it does not; see `supervisor.Post`. Returns the exit code.
     """
+    os.set_blocking(pulse, False)
+    with suppress(RuntimeError, OSError):  # without a standard error
+        faulthandler.enable()
     try:
-        asyncio.run(_work(settings, place, ready, lifeline))
+        asyncio.run(_work(settings, place, pulse, lifeline))
     except (OSError, StoreError, MalformedError) as err:
-        os.write(ready, _line(err).encode())
+        os.write(pulse, _line(err).encode(errors="replace"))
         return os.EX_CONFIG
     return os.EX_OK
 
 
-async def _work(settings: Settings, place: Place, ready: int, lifeline: int) -> None:
+async def _work(settings: Settings, place: Place, pulse: int, lifeline: int) -> None:
     replaced, stop = asyncio.Event(), asyncio.Event()
 
     def end() -> None:
@@ -44,14 +49,20 @@ async def _work(settings: Settings, place: Place, ready: int, lifeline: int) -> 
     async with running(settings, place) as server:
         # What is there now stays: the collector need not look through it again (31 ms for 83,000 objects, measured).
         gc.freeze()
-        os.write(ready, IS_READY)
-        os.close(ready)
-        await replaced.wait()
         async with asyncio.TaskGroup() as tasks:
+            beating = tasks.create_task(_beat(pulse))
+            await replaced.wait()
             waits = [tasks.create_task(server.drain(DRAIN_SECONDS - SHUTDOWN_SECONDS)), tasks.create_task(stop.wait())]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
-                wait.cancel()
+            for task in (beating, *waits):
+                task.cancel()
+
+
+async def _beat(pulse: int) -> None:
+    while True:
+        with suppress(OSError):  # a supervisor that stands still, or has ended
+            os.write(pulse, SERVES)
+        await asyncio.sleep(BEAT_SECONDS)
 
 
 def _line(error: Exception) -> str:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 
@@ -65,13 +65,10 @@ def _is_zombie(process: int) -> bool:
 
 
 @asynccontextmanager
-async def serving(
-    config: Path, *command: str, passed: Sequence[socket.socket] = (), **environment: str
-) -> AsyncIterator[Process]:
-    """Run it while the context lasts; `command` starts it, if it is not started directly, and has what is passed."""
-    arguments = [*command, sys.executable, "-m", "proxy", "serve", "--config", str(config)]
+async def started(*command: str, passed: Sequence[socket.socket] = (), **environment: str) -> AsyncIterator[Process]:
+    """Run a program while the context lasts; it has what is passed."""
     process = await asyncio.create_subprocess_exec(
-        *arguments,
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -85,3 +82,11 @@ async def serving(
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def serving(
+    config: Path, *command: str, passed: Sequence[socket.socket] = (), **environment: str
+) -> AbstractAsyncContextManager[Process]:
+    """Run Sealgate while the context lasts; `command` starts it, if it is not started directly."""
+    arguments = [*command, sys.executable, "-m", "proxy", "serve", "--config", str(config)]
+    return started(*arguments, passed=passed, **environment)
