@@ -37,6 +37,7 @@ class _Told:
 
     def __init__(self) -> None:
         self.corrupt: list[Digest] = []
+        self.failed = False
 
     def content_held(self, files: int, size: int) -> None: ...
 
@@ -48,6 +49,7 @@ class _Told:
         self.corrupt.append(digest)
 
     def content_fault(self, fault: str) -> None:
+        self.failed = True
         render.note(fault)
 
 
@@ -129,7 +131,7 @@ def _used(entry: Entry) -> datetime:
 def verify(config: Config = CONFIG, *, as_json: Json = False) -> None:
     """Read everything again and remove what is wrong.
 
-    Exit code 1 if anything was.
+    Exit code 1 if anything was, 3 if the disk could not read all of it.
     """
     told = _Told()
     with _opened(load(config), told) as store:
@@ -140,8 +142,10 @@ def verify(config: Config = CONFIG, *, as_json: Json = False) -> None:
     else:
         for digest in wrong:
             render.result(f"removed {digest}")
-        render.result(f"{files} files read, {len(wrong)} wrong")
-    raise typer.Exit(1 if wrong else 0)
+        render.result(f"{files} files looked at, {len(wrong)} wrong")
+    if told.failed:
+        render.note("not all of it could be read: see to the disk")
+    raise typer.Exit(1 if wrong else 3 if told.failed else 0)
 
 
 async def _verify(store: ContentStore) -> int:
