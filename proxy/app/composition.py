@@ -103,7 +103,7 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
         if place is None:
             sockets = open_sockets(settings.server.listen, settings.server.admin_listen)
             stack.callback(sockets.close)
-            place = Place(sockets.of(0))
+            place = Place(sockets.of(0, 1))
         shared = place.shared
         observer, metrics, tally = _observers(settings, shared, stack)
         if place.is_replacement:

@@ -70,9 +70,9 @@ class _Crew:
 
     def work(self, post: Post) -> int:
         """Serve, in a process of its own."""
-        listening = self.sockets.of(post.place)
+        listening = self.sockets.of(post.place, self.size)
         # What this process does not accept from must not be kept open by it: somebody would wait there.
-        for sockets in (self.sockets, self.service.sockets):
+        for sockets in (self.service.sockets, self.service.next):
             sockets.close(but=(*listening.registry, *listening.admin))
         place = Place(listening, Shared(self.service.run, post.number), self.size, post.is_replacement)
         return work(self.settings, place, pulse=post.pulse, lifeline=post.lifeline)
@@ -84,9 +84,9 @@ class _Service:
     def __init__(self, load: Callable[[], Settings], settings: Settings, sockets: Sockets, run: Path) -> None:
         self._load = load
         self._state_dir = settings.server.state_dir
-        self.sockets = sockets
+        self.sockets = self.next = sockets
         self.run = run
-        self.addresses = addresses(settings, sockets.of(0))
+        self.addresses = addresses(settings, sockets.of(0, 1))
 
     def crew(self, settings: Settings, sockets: Sockets | None = None) -> _Crew:
         """Return the workers that these settings ask for."""
@@ -126,15 +126,16 @@ class _Service:
         server = settings.server
         if server.state_dir != self._state_dir:
             raise StartError("server.state_dir is another one: that needs a restart")
-        moved = self.sockets.moved(server.listen, server.admin_listen, _workers(settings))
+        self.next = self.sockets.moved(server.listen, server.admin_listen, _workers(settings))
         try:
-            supervisor.start(self.crew(settings, moved))
+            supervisor.start(self.crew(settings, self.next))
+            self.sockets, before = self.next, self.sockets
         except BaseException:
-            moved.close(but=self.sockets)
+            self.next, before = self.sockets, self.next
             raise
-        before, self.sockets = self.sockets, moved
-        before.close(but=moved)
-        self.addresses = addresses(settings, moved.of(0))
+        finally:
+            before.close(but=self.sockets)
+        self.addresses = addresses(settings, self.sockets.of(0, 1))
 
     def close(self) -> None:
         """Stop listening."""

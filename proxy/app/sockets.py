@@ -1,6 +1,8 @@
 """The listening sockets: one for each worker on the same address, or what systemd opened for us.
 
 They are made before the workers are and outlive each of them: a connection that waits for one is taken by the next.
+Where workers become fewer their sockets are shared out, for one that is closed resets who waits on it. Only the first
+listens at once; the others get connections from when their worker does.
 """
 
 import os
@@ -36,10 +38,14 @@ class _Group:
     sets: Sequence[_Sockets]
 
     def resized(self, at: Address, number: int) -> "_Group":
-        """Return so many sets for this address: these, as far as they fit."""
+        """Return so many sets for this address or more: these, where it is the same."""
         if self.at is None:
             return self
-        return _open(at, number, self.sets[:number] if self.at == at else ())
+        return _open(at, number, self.sets if self.at == at else ())
+
+    def of(self, worker: int, workers: int) -> _Sockets:
+        sets = self.sets if self.at is None else self.sets[worker::workers]
+        return tuple(one for its in sets for one in its)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +55,9 @@ class Sockets:
     _registry: _Group
     _admin: _Group
 
-    def of(self, worker: int) -> Listening:
-        """Return what this worker listens on, by its number from 0."""
-        return Listening(self._registry.sets[worker % len(self._registry.sets)], self._admin.sets[0])
+    def of(self, worker: int, workers: int) -> Listening:
+        """Return what one of so many workers listens on, by its number from 0."""
+        return Listening(self._registry.of(worker, workers), self._admin.sets[0])
 
     def moved(self, listen: Address, admin_listen: Address, workers: int) -> "Sockets":
         """Return sockets for other settings; these, as far as they fit. Raises OSError, and then all is as it was."""
@@ -137,6 +143,12 @@ def _bind(family: int, address: tuple[object, ...], opened: ExitStack, *, is_fir
     if is_first:
         # SO_REUSEPORT would let two programs of one user share an address without a word.
         socket.create_server(address, family=family).close()
-    one = socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=True)
-    opened.callback(one.close)
+    one = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        one.setsockopt(socket.SOL_SOCKET, option, 1)
+    if family == socket.AF_INET6:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    one.bind(address)
+    if is_first:
+        one.listen(BACKLOG)
     return one

@@ -12,7 +12,7 @@ ANY = Address("127.0.0.1", 0)
 
 
 def ports(sockets, workers):
-    return [one.getsockname()[1] for number in range(workers) for one in sockets.of(number).registry]
+    return [one.getsockname()[1] for number in range(workers) for one in sockets.of(number, workers).registry]
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def test_each_worker_has_its_own_on_one_address(opened):
     opened(sockets)
     assert len(set(sockets)) == 4
     assert len(set(ports(sockets, 3))) == 1
-    assert sockets.of(0).admin == sockets.of(2).admin
-    assert url(sockets.of(0).registry, tls=True) == f"https://127.0.0.1:{ports(sockets, 1)[0]}"
+    assert sockets.of(0, 3).admin == sockets.of(2, 3).admin
+    assert url(sockets.of(0, 3).registry, tls=True) == f"https://127.0.0.1:{ports(sockets, 1)[0]}"
 
 
 def test_a_name_is_all_of_its_addresses(opened, monkeypatch):
@@ -37,14 +37,14 @@ def test_a_name_is_all_of_its_addresses(opened, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     sockets = open_sockets(Address("node", 0), Address("node", 0))
     opened(sockets)
-    assert [one.getsockname()[0] for one in sockets.of(0).registry] == ["127.0.0.1", "127.0.0.2"]
+    assert [one.getsockname()[0] for one in sockets.of(0, 3).registry] == ["127.0.0.1", "127.0.0.2"]
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
 def test_ipv6(opened):
     sockets = open_sockets(Address("::1", 0), ANY)
     opened(sockets)
-    assert url(sockets.of(0).registry, tls=False).startswith("http://[::1]:")
+    assert url(sockets.of(0, 3).registry, tls=False).startswith("http://[::1]:")
 
 
 @pytest.mark.parametrize("reuse_port", [True, False])
@@ -66,17 +66,26 @@ def test_a_name_that_nobody_has(monkeypatch):
     assert raised.value.filename == "nowhere:1"
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (2, 2)])
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (3, 2), (2, 2)])
 def test_another_number_of_workers(opened, before, after):
     sockets = open_sockets(ANY, ANY, before)
     opened(sockets)
     moved = sockets.moved(ANY, ANY, after)
     opened(moved)
-    assert set(ports(moved, after)) == set(ports(sockets, before))
-    assert len(set(sockets) & set(moved)) == min(before, after) + 1
+    number = max(before, after)
+    assert ports(moved, after) == ports(sockets, before)[:1] * number
+    assert len({one for worker in range(after) for one in moved.of(worker, after).registry}) == number
+    assert len(set(sockets) & set(moved)) == before + 1
     sockets.close(but=moved)
-    assert all(one.fileno() >= 0 for one in moved)
-    assert sum(one.fileno() < 0 for one in sockets) == max(0, before - after)
+    assert all(one.fileno() >= 0 for one in (*sockets, *moved))
+
+
+def test_only_the_first_listens_at_once(opened):
+    """The others would take connections that nobody answers, where a worker does not start."""
+    sockets = open_sockets(ANY, ANY, 3)
+    opened(sockets)
+    listens = [one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in sockets]
+    assert listens == [1, 0, 0, 1]
 
 
 def test_another_address(opened):
@@ -84,8 +93,8 @@ def test_another_address(opened):
     opened(sockets)
     moved = sockets.moved(Address("127.0.0.2", 0), ANY, 1)
     opened(moved)
-    assert url(moved.of(0).registry, tls=False).startswith("http://127.0.0.2:")
-    assert moved.of(0).admin == sockets.of(0).admin
+    assert url(moved.of(0, 3).registry, tls=False).startswith("http://127.0.0.2:")
+    assert moved.of(0, 3).admin == sockets.of(0, 3).admin
 
 
 def test_a_move_that_fails_leaves_all_as_it_was(opened):
@@ -122,13 +131,13 @@ def test_what_was_passed(opened, monkeypatch, names, registry, admin):
         sockets = passed_sockets(environment, ANY, ANY, 2)
         opened(sockets)
         passed = {it.getsockname() for it in (one, other)}
-        assert [it.getsockname() in passed for it in sockets.of(0).registry] == [True] * registry
-        assert [it.getsockname() in passed for it in sockets.of(0).admin] == [admin == 1]
+        assert [it.getsockname() in passed for it in sockets.of(0, 3).registry] == [True] * registry
+        assert [it.getsockname() in passed for it in sockets.of(0, 3).admin] == [admin == 1]
         assert not any(os.get_inheritable(it.fileno()) for it in sockets)
-        assert sockets.of(1) == sockets.of(0)
+        assert sockets.of(1, 3) == sockets.of(0, 3)
         moved = sockets.moved(Address("127.0.0.1", 1), ANY, 3)
         opened(moved)
-        assert moved.of(2).registry == sockets.of(0).registry
+        assert moved.of(2, 3).registry == sockets.of(0, 3).registry
 
 
 def test_what_is_no_tcp_is_refused(monkeypatch):
