@@ -58,10 +58,11 @@ async def test_a_store_whose_writers_are_killed_opens_clean(write_and_be_killed,
     assert names
 
 
-def test_a_full_and_a_read_only_disk(tmp_path):
+@pytest.mark.parametrize("script", ["content_disk.py", "full_disk_readers.py"])
+def test_a_full_and_a_read_only_disk(tmp_path, script):
     unshare = shutil.which("unshare")
     if unshare is None or subprocess.run([unshare, "-Urm", "true"], check=False, capture_output=True).returncode:  # noqa: S603
         pytest.skip("no mount namespace can be made here (unshare -Urm)")
-    command = [unshare, "-Urm", sys.executable, str(TESTS / "support" / "content_disk.py"), str(tmp_path)]
+    command = [unshare, "-Urm", sys.executable, str(TESTS / "support" / script), str(tmp_path)]
     ran = subprocess.run(command, check=False, capture_output=True, text=True, env=ENVIRONMENT)  # noqa: S603 (our own file)
     assert ran.stdout == "ok\n", ran.stderr
