@@ -21,7 +21,8 @@ from proxy.verdict import Accepted, InsecureUnverified, Refused, Subject
 # About 2 KiB each: 40 MiB in the process, 250 MiB on disk.
 IN_MEMORY_MAX = 20_000
 ON_DISK_MAX = 100_000
-# A verdict larger than this lists hundreds of rejections; it is found out again rather than kept on disk.
+# A verdict larger than this lists hundreds of rejections; it is found out again rather than kept on disk. What is there
+# goes, for it is the last answer no more.
 BYTES_MAX = 64 * 1024
 # Rows that one `put` removes at most: more than it adds, so the file shrinks, and little enough to cost nothing.
 PRUNED_AT_ONCE = 8
@@ -120,9 +121,11 @@ class SqliteVerdicts:
         """See `Verdicts.put`."""
         _check(key, remembered)
         document = verdict_json.dumps(remembered.id, remembered.verdict)
-        if len(document) <= BYTES_MAX:
-            kept_until = remembered.verdict.expires.timestamp() + max_stale.total_seconds()
-            await self._database.write(lambda it: self._insert(it, key, kept_until, document), None)
+        if len(document) > BYTES_MAX:
+            await self._database.write(lambda it: _forget(it, key), None)
+            return
+        kept_until = remembered.verdict.expires.timestamp() + max_stale.total_seconds()
+        await self._database.write(lambda it: self._insert(it, key, kept_until, document), None)
 
     def _insert(self, connection: sqlite3.Connection, key: VerdictKey, kept_until: float, document: bytes) -> None:
         connection.execute(
@@ -159,6 +162,12 @@ def _select(connection: sqlite3.Connection, key: VerdictKey) -> tuple[int, bytes
         (str(key.repository), *_columns(key)),
     ).fetchone()
     return row
+
+
+def _forget(connection: sqlite3.Connection, key: VerdictKey) -> None:
+    row = _select(connection, key)
+    if row:
+        _delete(connection, row[0])
 
 
 def _delete(connection: sqlite3.Connection, number: int) -> None:

@@ -170,6 +170,17 @@ async def test_a_huge_verdict_is_not_kept_on_disk(tmp_path):
         assert await store.get(key(), NOW) is None
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_huge_refusal_takes_the_place_of_an_acceptance(tmp_path, workers):
+    """Whoever may push decides how much a refusal has to tell."""
+    long = Rejection(Reason.MALFORMED, "x" * 1000, "release", "sha256-0.sig")
+    with database(tmp_path / "store") as opened, database(tmp_path / "store") as another:
+        store, other = SqliteVerdicts(opened), SqliteVerdicts(opened if workers == 1 else another)
+        await store.put(key(), remembered(key()), timedelta(days=1))
+        await other.put(key(), remembered(key(), refused(key(), rejections=[long] * 100)))
+        assert await store.get(key(), LATER, timedelta(days=1)) is None
+
+
 async def test_another_verdict_in_its_place_is_no_answer(tmp_path):
     with database(tmp_path / "store") as opened:
         store = SqliteVerdicts(opened)
