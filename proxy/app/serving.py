@@ -70,6 +70,7 @@ class _Crew:
 
     def work(self, post: Post) -> int:
         """Serve, in a process of its own."""
+        log.configure(self.settings.server.log_level)
         listening = self.sockets.of(post.place, self.size)
         # What this process does not accept from must not be kept open by it: somebody would wait there.
         for sockets in (self.service.sockets, self.service.next):
@@ -91,6 +92,7 @@ class _Service:
     def crew(self, settings: Settings, sockets: Sockets | None = None) -> _Crew:
         """Return the workers that these settings ask for."""
         # What there is now is shared by all of them; a collection would write to it, and so copy it.
+        gc.unfreeze()
         gc.collect()
         gc.freeze()
         return _Crew(self, settings, sockets or self.sockets, _workers(settings))
@@ -117,6 +119,10 @@ class _Service:
                 _log.error("not reloaded", where=one.where, cause=one.what, hint=one.hint)
         except (StartError, OSError) as err:
             _log.error("not reloaded", cause=str(err))
+        except Stopped:
+            raise
+        except Exception:  # noqa: BLE001 (what serves goes on, whatever is wrong with the configuration or with us)
+            _log.exception("not reloaded", cause="internal error")
         else:
             log.configure(settings.server.log_level)
             self.tell("reloaded", settings)

@@ -5,6 +5,7 @@ Where workers become fewer their sockets are shared out, for one that is closed 
 listens at once; the others get connections from when their worker does.
 """
 
+import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
@@ -127,6 +128,8 @@ def _open(at: Address, number: int, before: Sequence[_Sockets] = ()) -> _Group:
             while len(sets) < number:
                 where = [(one.family, one.getsockname()) for one in sets[0]] if sets else _resolved(at)
                 sets.append(tuple(_bind(family, address, opened, is_first=not sets) for family, address in where))
+        except UnicodeError as err:  # a part of it is empty, or longer than 63 characters
+            raise OSError(errno.EINVAL, "is no host name", str(at)) from err
         except OSError as err:
             what = os.strerror(err.errno) if isinstance(err.errno, int) and err.errno > 0 else err.strerror
             raise OSError(err.errno, what, str(at)) from err

@@ -66,6 +66,13 @@ def test_a_name_that_nobody_has(monkeypatch):
     assert raised.value.filename == "nowhere:1"
 
 
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
+def test_what_is_no_name(host):
+    with pytest.raises(OSError, match="is no host name") as raised:
+        open_sockets(Address(host, 1), ANY)
+    assert raised.value.filename == f"{host}:1"
+
+
 @pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (3, 2), (2, 2)])
 def test_another_number_of_workers(opened, before, after):
     sockets = open_sockets(ANY, ANY, before)

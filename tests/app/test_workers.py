@@ -10,10 +10,14 @@ from collections.abc import Callable
 
 import pytest
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
+from structlog.testing import capture_logs
 from support.serving import serving
 from support.stack import KEY, sign
 
-from proxy.app.serving import processors
+from proxy.app.serving import _Service, processors
+from proxy.app.sockets import open_sockets
+from proxy.app.supervisor import Supervisor
+from proxy.config import load
 from proxy.demo.images import image
 from proxy.demo.registry import Registry
 from proxy.demo.registry import serve as serve_registry
@@ -184,15 +188,28 @@ async def test_a_reload_that_fails_changes_nothing(config, change, cause):
         await it.event("reloaded")
 
 
+def test_a_reload_that_breaks_changes_nothing(config, tmp_path):
+    """A bug in how settings are read is no reason to end what serves by the old ones."""
+    settings = load(config)
+    sockets = open_sockets(settings.server.listen, settings.server.admin_listen)
+    service = _Service(lambda: 1 // 0, settings, sockets, tmp_path)
+    with capture_logs() as logs, Supervisor(lambda _: None, stop_seconds=1, drain_seconds=1) as supervisor:
+        service.reload(supervisor)
+    service.close()
+    assert [(it["event"], it["cause"]) for it in logs] == [("not reloaded", "internal error")]
+
+
 async def test_a_reload_moves_to_another_address(config):
     async with serving(config) as it:
         await it.ready()
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        config.write_text(config.read_text().replace('\nlisten = "127.0.0.1:0"', f'\nlisten = "127.0.0.1:{port}"'))
+        listen = f'\nlog_level = "debug"\nlisten = "127.0.0.1:{port}"'
+        config.write_text(config.read_text().replace('\nlisten = "127.0.0.1:0"', listen))
         old, admin = it.registry, it.admin
         it.send(signal.SIGHUP)
         await it.ready("reloaded")
+        assert "debug" in {one["level"] for one in it.said}  # the new workers already
         assert it.registry == f"http://127.0.0.1:{port}"
         assert it.admin == admin
         assert (await get(it.registry + MANIFEST))[0] == 200

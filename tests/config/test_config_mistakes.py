@@ -212,6 +212,7 @@ def test_several_mistakes_are_a_list_with_their_hints(tmp_path):
         (b"a = 1\na = 2", "is not TOML: Cannot overwrite a value"),
         (b"# \xff", r"is not UTF-8 \(byte 2\)"),
         (b"a = " + b"[" * 100_000, "is not TOML"),
+        (b"a = " + b"1" * 5_000, "is not TOML"),
         (b"#" * (CONFIG_BYTES_MAX + 1), "longer than"),
     ],
 )
