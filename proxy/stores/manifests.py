@@ -24,7 +24,8 @@ ON_DISK_BYTES_MAX = 256 * 1024 * 1024
 ON_DISK_MAX = 100_000
 # How exactly the disk knows what was used last: so often at most is it written for being used.
 USED_EVERY = timedelta(hours=1)
-# What one `put` removes at most: the largest manifest takes the room of some hundred, and they go with the next ones.
+# What one `put` removes at most. The largest manifest takes the room of thousands of small ones: it is kept when those
+# before it have made enough.
 REMOVED_AT_ONCE = 100
 
 
@@ -113,11 +114,10 @@ class SqliteManifests:
     def _insert(
         self, connection: sqlite3.Connection, repository: Repository, manifest: Manifest, now: datetime
     ) -> None:
-        if len(manifest.body) > self._bytes_max:
+        if _use(connection, repository, manifest.digest, now) or not self._has_room(connection, len(manifest.body)):
             return
         connection.execute(
-            """INSERT INTO body (repository, digest, media_type, artifact, used, content) VALUES (?, ?, ?, '', ?, ?)
-               ON CONFLICT DO UPDATE SET used = excluded.used""",
+            "INSERT INTO body (repository, digest, media_type, artifact, used, content) VALUES (?, ?, ?, '', ?, ?)",
             (
                 repository_id(connection, repository),
                 digest_bytes(manifest.digest),
@@ -126,10 +126,19 @@ class SqliteManifests:
                 manifest.body,
             ),
         )
+
+    def _has_room(self, connection: sqlite3.Connection, size: int) -> bool:
+        """Make room, and say whether it is enough: the limits hold at any time."""
+        if size > self._bytes_max:
+            return False
         for _ in range(REMOVED_AT_ONCE):
-            if amount(connection, "body_bytes") <= self._bytes_max and amount(connection, "bodies") <= self._limit:
-                return
+            if (
+                amount(connection, "body_bytes") + size <= self._bytes_max
+                and amount(connection, "bodies") < self._limit
+            ):
+                return True
             _delete(connection, *connection.execute("SELECT id FROM body ORDER BY used LIMIT 1").fetchone())
+        return False
 
 
 _WHERE = "repository = (SELECT id FROM repository WHERE name = ?) AND digest = ?"
@@ -150,6 +159,15 @@ def _select(
         return number, used, Manifest.parse(digest, media_type, content)
     except RegistryError as err:
         return number, used, err
+
+
+def _use(connection: sqlite3.Connection, repository: Repository, digest: Digest, now: datetime) -> bool:
+    """Take note that a manifest is used, and say whether it is here."""
+    found = connection.execute(
+        f"UPDATE body SET used = ? WHERE {_WHERE}",  # noqa: S608 (no value)
+        (now.timestamp(), str(repository), digest_bytes(digest)),
+    )
+    return found.rowcount > 0
 
 
 def _touch(connection: sqlite3.Connection, number: int, now: datetime) -> None:
