@@ -105,7 +105,7 @@ class Contents:
             until = self._clock() + timedelta(days=365)
             return await self._by_digest(reference.repository, reference.digest), until
         known = self._tags.get(_name(reference))
-        if known is None or known.until + max_stale <= self._clock():
+        if known is None or known.until <= self._clock():
             known = await self._known_to_all(reference)
         now = self._clock()
         fresh = known is not None and known.until > now
@@ -125,11 +125,16 @@ class Contents:
         # A time in the future is no knowledge: the clock was set back since.
         usable = stored is not None and stored.confirmed <= self._clock()
         self._looked_up("stored_tag", hit=usable)
-        if stored is not None and usable:
-            meaning = _Meaning(stored.digest, stored.confirmed + self._tag_lifetime)
-            if known is None or known.until < meaning.until:
-                self._tags[_name(reference)] = known = meaning
-        return known
+        if stored is None or not usable:
+            return known
+        until = stored.confirmed + self._tag_lifetime
+        if known is not None and until <= known.until:
+            return known
+        if stored.digest is None:
+            self._tags.pop(_name(reference), None)
+            return None
+        self._tags[_name(reference)] = meaning = _Meaning(stored.digest, until)
+        return meaning
 
     def _ask_again(self, reference: Reference, now: datetime) -> None:
         """Ask in the background, and not again before the tag's lifetime is over, whatever the answer."""
@@ -164,9 +169,9 @@ class Contents:
         return manifest, until
 
     async def _forget(self, reference: Reference) -> None:
-        """Forget a tag that its upstream has no more: it means nothing from now on, stale or not."""
-        if self._tags.pop(_name(reference), None) is not None:
-            await self._stored_tags.drop(*_name(reference))
+        """Forget a tag that its upstream has no more: it means nothing from now on, stale or not, to all workers."""
+        self._tags.pop(_name(reference), None)
+        await self._stored_tags.end(*_name(reference), self._clock())
 
     async def _by_digest(self, repository: Repository, digest: Digest) -> Manifest:
         manifest = await self._here(repository, digest)

@@ -21,13 +21,15 @@ from proxy.stores.schema import amount
 
 # About 150 bytes each on disk; more than one machine's neighbours run.
 TAGS_MAX = 100_000
+# In place of a digest, on disk.
+_ENDED = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """The digest that a tag meant, and when its upstream said so."""
+    """The digest that a tag meant, None where there was no such tag any more, and when its upstream said so."""
 
-    digest: Digest
+    digest: Digest | None
     confirmed: datetime
 
 
@@ -42,8 +44,8 @@ class Tags(Protocol):
         """Remember what the tag means, in place of what it meant before."""
         ...
 
-    async def drop(self, repository: Repository, tag: str) -> None:
-        """Forget the tag: its upstream says that there is none."""
+    async def end(self, repository: Repository, tag: str, confirmed: datetime) -> None:
+        """Remember that its upstream has the tag no more; nothing of tags that are not known, for they are many."""
         ...
 
 
@@ -61,9 +63,10 @@ class MemoryTags:
         """See `Tags.put`."""
         self._entries[repository, tag] = tagged
 
-    async def drop(self, repository: Repository, tag: str) -> None:
-        """See `Tags.drop`."""
-        self._entries.pop((repository, tag), None)
+    async def end(self, repository: Repository, tag: str, confirmed: datetime) -> None:
+        """See `Tags.end`."""
+        if (repository, tag) in self._entries:
+            self._entries[repository, tag] = Tagged(None, confirmed)
 
 
 class SqliteTags:
@@ -79,29 +82,35 @@ class SqliteTags:
         if row is None:
             return None
         try:
-            return Tagged(digest_of_bytes(row[0]), datetime.fromtimestamp(row[1], UTC))
+            return Tagged(digest_of_bytes(row[0]) if row[0] != _ENDED else None, datetime.fromtimestamp(row[1], UTC))
         except (MalformedError, ValueError, OverflowError, OSError, TypeError, AttributeError):
             self._database.on_fault(f"what is remembered of a tag in {repository} is unreadable and is dropped")
-            await self.drop(repository, tag)
+            await self._database.write(lambda it: _drop(it, repository, tag), None)
             return None
 
     async def put(self, repository: Repository, tag: str, tagged: Tagged) -> None:
         """See `Tags.put`."""
         await self._database.write(lambda it: self._insert(it, repository, tag, tagged), None)
 
-    async def drop(self, repository: Repository, tag: str) -> None:
-        """See `Tags.drop`."""
-        await self._database.write(lambda it: _drop(it, repository, tag), None)
+    async def end(self, repository: Repository, tag: str, confirmed: datetime) -> None:
+        """See `Tags.end`."""
+        # Reading waits for no other process, and most tags that are asked for in vain never were there.
+        if await self._database.read(lambda it: _select(it, repository, tag), None) is not None:
+            await self._database.write(lambda it: _end(it, repository, tag, confirmed), None)
 
     def _insert(self, connection: sqlite3.Connection, repository: Repository, tag: str, tagged: Tagged) -> None:
         connection.execute(
             """INSERT INTO tag (repository, name, digest, confirmed) VALUES (?, ?, ?, ?)
                ON CONFLICT DO UPDATE SET digest = excluded.digest, confirmed = excluded.confirmed""",
-            (repository_id(connection, repository), tag, digest_bytes(tagged.digest), tagged.confirmed.timestamp()),
+            (repository_id(connection, repository), tag, _bytes(tagged.digest), tagged.confirmed.timestamp()),
         )
         if amount(connection, "tags") > self._limit:
             number, owner = connection.execute("SELECT id, repository FROM tag ORDER BY confirmed LIMIT 1").fetchone()
             _delete(connection, number, owner)
+
+
+def _bytes(digest: Digest | None) -> bytes:
+    return digest_bytes(digest) if digest is not None else _ENDED
 
 
 def _select(connection: sqlite3.Connection, repository: Repository, tag: str) -> tuple[bytes, float] | None:
@@ -111,6 +120,14 @@ def _select(connection: sqlite3.Connection, repository: Repository, tag: str) ->
         (str(repository), tag),
     ).fetchone()
     return row
+
+
+def _end(connection: sqlite3.Connection, repository: Repository, tag: str, confirmed: datetime) -> None:
+    connection.execute(
+        """UPDATE tag SET digest = ?, confirmed = ?
+           WHERE name = ? AND repository = (SELECT id FROM repository WHERE name = ?)""",
+        (_ENDED, confirmed.timestamp(), tag, str(repository)),
+    )
 
 
 def _drop(connection: sqlite3.Connection, repository: Repository, tag: str) -> None:

@@ -198,22 +198,41 @@ async def test_what_another_worker_asked_for_is_not_asked_for_again(machine):
     assert it.bench.registry.asked == it.bench.notebook.looked == []
 
 
-async def test_a_late_answer_takes_what_another_worker_has_asked_for(machine):
+@pytest.mark.parametrize("age", [61, 1000])
+async def test_a_late_answer_is_what_another_worker_was_told_last(machine, age):
     it = machine(tag_max_stale=timedelta(days=1))
-    old = it.signed(image_body("old"))
-    async with it.start() as one:
+    it.signed(image_body("old"))
+    async with it.start() as one, it.start() as other:
+        for gate in (one, other):
+            await gate.pull(by_tag(), "client")
+        new = it.signed(image_body("new"))
+        it.bench.clock.advance(61)
+        await it.bench.memory.tags.put(APP, "v1", Tagged(new, it.bench.clock()))
+        it.bench.clock.advance(age)
+        it.bench.registry.asked.clear()
+        assert (await other.pull(by_tag(), "client")).manifest.digest == new
+
+
+@pytest.mark.parametrize("rate_limited", [False, True])
+async def test_a_tag_that_is_gone_upstream_is_gone_for_every_worker(machine, rate_limited):
+    it = machine(tag_max_stale=timedelta(days=1))
+    digest = it.signed(image_body("good"))
+    async with it.start() as one, it.start() as other:
+        for gate in (one, other):
+            await gate.pull(by_tag(), "client")
+        gone = it.bench.registry.manifests.pop((APP, "v1"))
+        it.bench.clock.advance(61)
         await one.pull(by_tag(), "client")
-        async with it.start() as other:
+        for _ in range(100):  # the store answers from its thread
+            await it.opened.read(lambda _: None, None)
+        with pytest.raises(NotFoundError):
+            await one.pull(by_tag(), "client")
+        it.bench.registry.fault = UnavailableError("away", rate_limited=rate_limited)
+        with pytest.raises(UnavailableError):
             await other.pull(by_tag(), "client")
-            new = it.signed(image_body("new"))
-            it.bench.clock.advance(61)
-            await it.bench.memory.tags.put(APP, "v1", Tagged(new, it.bench.clock()))
-            it.bench.registry.asked.clear()
-            assert (await other.pull(by_tag(), "client")).manifest.digest == old
-            for _ in range(100):  # the store answers from its thread
-                await it.opened.read(lambda _: None, None)
-            assert it.bench.registry.asked == []
-            assert (await other.pull(by_tag(), "client")).manifest.digest == new
+        it.bench.registry.fault = None
+        it.bench.registry.manifests[APP, "v1"] = gone
+        assert (await other.pull(by_tag(), "client")).manifest.digest == digest
 
 
 @pytest.mark.parametrize("in_the_background", [False, True])

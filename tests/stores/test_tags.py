@@ -49,14 +49,24 @@ async def test_the_last_one_put_counts(make):
     assert await store.get(APP, "v1") == Tagged(digest(2), NOW)
 
 
-async def test_what_was_dropped_is_unknown_to_all(make):
+async def test_what_has_ended_has_ended_for_all_until_it_is_there_again(make):
     store = make()
-    await store.drop(APP, "v1")
+    for tag in ("v1", "v2"):
+        await store.put(APP, tag, Tagged(digest(1), NOW))
+    await store.end(APP, "v1", LATER)
+    assert [await store.get(APP, "v1") for _ in range(2)] == [Tagged(None, LATER)] * 2
+    assert await store.get(APP, "v2") == Tagged(digest(1), NOW)
+    await store.put(APP, "v1", Tagged(digest(2), LATER))
+    assert [await store.get(APP, "v1") for _ in range(2)] == [Tagged(digest(2), LATER)] * 2
+
+
+async def test_of_tags_that_never_were_nothing_is_remembered(make):
+    store = make(5)
     await store.put(APP, "v1", Tagged(digest(1), NOW))
-    await store.put(APP, "v2", Tagged(digest(1), NOW))
-    await store.drop(APP, "v1")
-    assert [await store.get(APP, "v1"), await store.get(APP, "v1")] == [None, None]
-    assert await store.get(APP, "v2") is not None
+    for number in range(20):
+        await store.end(APP, f"none{number}", LATER)
+    assert await store.get(APP, "none1") is None
+    assert await store.get(APP, "v1") is not None
 
 
 async def test_is_bounded_oldest_first(make):
@@ -93,6 +103,6 @@ async def test_a_failing_disk_reaches_nobody(tmp_path):
         store = SqliteTags(opened)
         await opened.write(lambda it: it.execute("DROP TABLE tag"), None)
         await store.put(APP, "v1", Tagged(digest(1), NOW))
-        await store.drop(APP, "v1")
+        await store.end(APP, "v1", NOW)
         assert await store.get(APP, "v1") is None
         assert len(opened.faults) == 3
