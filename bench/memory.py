@@ -72,7 +72,7 @@ async def touch(gate: Gate, images: Iterable[int]) -> None:
 
 async def main(settings: Settings, images: int, touched: int) -> None:
     """Open, touch, print."""
-    chosen = random.Random(images).sample(range(images), touched)  # noqa: S311 (any will do, but the same each time)
+    chosen = random.Random(images).sample(range(remembered.OUSTED, images), touched)  # noqa: S311 (any will do, but the same each time)
     part = touched * 4 // 5
     database = open_state(settings, print)
     try:

@@ -28,6 +28,8 @@ T = TypeVar("T")
 # Of an image: its config, layers that it shares with the other images of its repository, and layers of its own.
 GRANTS = 10
 _SHARED = 4
+# The first images: they make room for what is pulled besides, where as much is remembered as can be.
+OUSTED = 100
 # Images of one repository.
 _TAGS = 20
 _CONFIG = "application/vnd.oci.image.config.v1+json"
