@@ -143,7 +143,7 @@ class SqliteMemberships:
         for manifest, *columns in await self._database.read(lambda it: _select(it, repository, member), nothing):
             try:
                 found.append(_read(member, *columns))
-            except (ValueError, TypeError, IndexError):
+            except (ValueError, TypeError, IndexError, AttributeError, OverflowError):
                 self._database.on_fault(
                     f"what is remembered of a manifest in {repository} is unreadable and is dropped"
                 )

@@ -149,7 +149,7 @@ def _select(
 ) -> tuple[int, float, Manifest | RegistryError] | None:
     """Read and check on the store's thread: a large index takes some milliseconds."""
     row = connection.execute(
-        f"SELECT id, used, CAST(media_type AS TEXT), CAST(content AS BLOB) FROM body WHERE {_WHERE}",  # noqa: S608
+        f"SELECT id, CAST(used AS REAL), CAST(media_type AS TEXT), CAST(content AS BLOB) FROM body WHERE {_WHERE}",  # noqa: S608
         (str(repository), digest_bytes(digest)),
     ).fetchone()
     if row is None:

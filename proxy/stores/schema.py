@@ -58,7 +58,7 @@ def create(connection: sqlite3.Connection) -> None:
 
 def amount(connection: sqlite3.Connection, what: str) -> int:
     """Return how much there is of what is counted, over all processes."""
-    row: tuple[int] = connection.execute("SELECT value FROM amount WHERE what = ?", (what,)).fetchone()
+    row: tuple[int] = connection.execute("SELECT CAST(value AS INTEGER) FROM amount WHERE what = ?", (what,)).fetchone()
     return row[0]
 
 

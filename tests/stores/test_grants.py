@@ -203,6 +203,8 @@ async def test_a_warm_pull_writes_nothing(tmp_path):
         "UPDATE membership SET size = 'large'",
         "UPDATE manifest SET digest = x'00'",
         "UPDATE manifest SET digest = 7",
+        "UPDATE manifest SET digest = 'a text'",
+        "UPDATE membership SET size = 9e999",
     ],
 )
 async def test_an_unreadable_row_is_not_remembered_reported_and_dropped(tmp_path, change):

@@ -160,6 +160,15 @@ async def test_what_is_wrong_on_disk_is_never_used_reported_and_dropped(tmp_path
         assert await store.get(APP, asked.digest, NOW) == asked
 
 
+@pytest.mark.parametrize("used", ["'a text'", "x'00'", "-1", "9e999"])
+async def test_a_time_that_is_wrong_on_disk_is_no_fault(tmp_path, used):
+    with database(tmp_path / "store") as opened:
+        store = SqliteManifests(opened)
+        await store.put(APP, manifest(), NOW)
+        await opened.write(lambda it: it.execute(f"UPDATE body SET used = {used}"), None)  # noqa: S608
+        assert await store.get(APP, manifest().digest, NOW) == manifest()
+
+
 async def test_using_it_writes_once_an_hour(tmp_path):
     with database(tmp_path / "store") as opened:
         store = SqliteManifests(opened)

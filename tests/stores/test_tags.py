@@ -98,6 +98,15 @@ async def test_an_unreadable_row_is_not_remembered_reported_and_dropped(tmp_path
         assert (await count(opened, "tag"), await count(opened, "repository")) == (0, 0)
 
 
+@pytest.mark.parametrize("value", ["'a text'", "x'00'"])
+async def test_an_amount_that_is_wrong_on_disk_reaches_nobody(tmp_path, value):
+    with database(tmp_path / "store") as opened:
+        await opened.write(lambda it: it.execute(f"UPDATE amount SET value = {value}"), None)  # noqa: S608
+        store = SqliteTags(opened)
+        await store.put(APP, "v1", Tagged(digest(1), NOW))
+        assert await store.get(APP, "v1") == Tagged(digest(1), NOW)
+
+
 async def test_a_failing_disk_reaches_nobody(tmp_path):
     with database(tmp_path / "store") as opened:
         store = SqliteTags(opened)
