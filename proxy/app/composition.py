@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from socket import socket
 
@@ -21,10 +22,11 @@ from proxy.app.tasks import task_group
 from proxy.app.trust import keep_trust_roots_fresh, trust_ages
 from proxy.config import Settings
 from proxy.front.admin import Admin
-from proxy.front.blobs import Blobs, Suspects
+from proxy.front.blobs import Blobs
 from proxy.front.listener import BEGIN_SECONDS, CONNECTIONS_MAX, Listener
 from proxy.front.routes import Namespaces
 from proxy.front.server import Front
+from proxy.front.suspects import SUSPECT_SECONDS, Suspects
 from proxy.front.warm import Warm
 from proxy.gate.transfers import Transfers
 from proxy.ops.audit import Audit
@@ -36,6 +38,7 @@ from proxy.stores.alone import alone
 from proxy.stores.content import ContentStore
 from proxy.stores.content_upkeep import keep_in_bounds, keep_verified
 from proxy.stores.database import StoreError
+from proxy.stores.tallies import Tallies
 from proxy.upstream.observer import Observer as UpstreamObserver
 from proxy.upstream.retry import Backoff
 from proxy.upstream.table import Upstreams
@@ -47,6 +50,8 @@ LAG_INTERVAL_SECONDS = 0.5
 CUT_SECONDS = 0.1
 # Locked in the state directory by the one worker that reads everything again.
 VERIFYING = "verifying.lock"
+# In the folder that the workers share: of transfers that broke off.
+CUTS = "cuts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
         front = Front(
             gate=gate,
             upstreams=upstreams,
-            blobs=_blobs(settings, upstreams, content, observer, tasks),
+            blobs=_blobs(settings, upstreams, content, shared, observer, tasks),
             namespaces=Namespaces(frozenset(settings.upstreams), settings.server.default_upstream),
             form=settings.server.refusal,
             warm=warm,
@@ -194,17 +199,19 @@ def _content(settings: Settings, observer: Observer, stack: AsyncExitStack) -> C
         return None
 
 
-def _blobs(
+def _blobs(  # noqa: PLR0913, PLR0917 (the parts that blobs are made of)
     settings: Settings,
     upstreams: Upstreams,
     content: ContentStore | None,
+    shared: Shared | None,
     observer: Observer,
     tasks: asyncio.TaskGroup,
 ) -> Blobs:
     if content is not None:
         tasks.create_task(keep_in_bounds(content))
         tasks.create_task(_verify_alone(content, settings.server.state_dir / VERIFYING))
-    suspects = Suspects(time.monotonic)
+    cuts = Tallies(shared.folder / CUTS, timedelta(seconds=SUSPECT_SECONDS), clock) if shared is not None else None
+    suspects = Suspects(time.monotonic, cuts)
     transfers = Transfers(source=upstreams, store=content, tasks=tasks, observer=observer, on_cut=suspects.cut)
     return Blobs(upstreams, transfers, suspects, observer, prefetch_layers=settings.cache.prefetch_layers)
 

@@ -2,20 +2,20 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing, closing
 
 from aiohttp import web
-from cachetools import TTLCache
 
 from proxy.front.errors import COMMON_HEADERS
 from proxy.front.sending import Observer, Sending
 from proxy.front.small import CONFIG_BYTES_MAX, SmallBlobs
+from proxy.front.suspects import Suspects
 from proxy.gate.arriving import Arriving
 from proxy.gate.streams import part_from, verified
 from proxy.gate.transfers import Transfers
 from proxy.oci.digest import Digest
-from proxy.oci.errors import CorruptError, RegistryError, UnavailableError
+from proxy.oci.errors import UnavailableError
 from proxy.oci.manifest import Manifest
 from proxy.oci.reference import Repository
 from proxy.stores.content import StoredBlob
@@ -28,13 +28,6 @@ _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})", re.ASCII)
 # Until the upstream's headers: containerd 2.3 and BuildKit give up after 30 s. Its later reads have their own limit.
 HEADER_SECONDS = 25.0
 _TOO_LATE = f"the upstream sends no blob within {HEADER_SECONDS:g} s"
-# How long, how many, and from which weight on a blob is suspect: Docker tries a layer five times, and each try may be
-# silent for as long as the upstream client bears it.
-SUSPECT_SECONDS = 600.0
-SUSPECTS_MAX = 10_000
-SUSPECT_WEIGHT = 3
-# How many answers are remembered, to know who asks for the same again: as many as make up 500 pulls.
-ANSWERS_MAX = 10_000
 
 
 def wanted_part(headers: Mapping[str, str], member: Member) -> range | None:
@@ -74,40 +67,6 @@ def blob_headers(digest: Digest, size: int) -> dict[str, str]:
         "ETag": _etag(digest),
         "Accept-Ranges": "bytes",
     }
-
-
-class Suspects:
-    """Blobs whose transfers broke off lately, and which are therefore not begun again for a while.
-
-    Docker's classic store tries a layer that was cut five times and then pulls the whole image from the next registry,
-    whatever its tag means there; an answer that it can read stops it (`refusals`). Wrong bytes are wrong the next time
-    too; a cut may pass, so that the third within SUSPECT_SECONDS counts.
-
-    A file that a client asks for again may have rotted: who finds other bytes than the digest says tries once more.
-    """
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._weights: TTLCache[tuple[Repository, Digest], int] = TTLCache(SUSPECTS_MAX, SUSPECT_SECONDS, monotonic)
-        self._answers: TTLCache[tuple[str | None, Digest], bool] = TTLCache(ANSWERS_MAX, SUSPECT_SECONDS, monotonic)
-        self._doubted: TTLCache[Digest, bool] = TTLCache(ANSWERS_MAX, SUSPECT_SECONDS, monotonic)
-
-    def check(self, repository: Repository, digest: Digest) -> None:
-        """Raise UnavailableError for a blob that is suspect."""
-        if self._weights.get((repository, digest), 0) >= SUSPECT_WEIGHT:
-            raise UnavailableError("the upstream's transfers of this blob break off or bring wrong bytes")
-
-    def cut(self, repository: Repository, digest: Digest, error: RegistryError) -> None:
-        """Take note of a transfer that broke off."""
-        weight = SUSPECT_WEIGHT if isinstance(error, CorruptError) else 1
-        self._weights[repository, digest] = self._weights.get((repository, digest), 0) + weight
-
-    def asked_again(self, client: str | None, digest: Digest) -> bool:
-        """Say whether a file is to be read again before this client gets it: at most once within SUSPECT_SECONDS."""
-        again = (client, digest) in self._answers and digest not in self._doubted
-        self._answers[client, digest] = True
-        if again:
-            self._doubted[digest] = True
-        return again
 
 
 class Blobs:

@@ -15,7 +15,7 @@ from support.whole import MadeTime, assert_clean, configuration, in_app, setting
 
 from proxy.app import running
 from proxy.demo.images import Image, image
-from proxy.front.blobs import Suspects
+from proxy.front.suspects import Suspects
 from proxy.oci.digest import Digest
 from proxy.upstream.endpoint import Limits
 from proxy.upstream.retry import Backoff
@@ -66,7 +66,7 @@ def time(monkeypatch):
     made = MadeTime()
     in_app(monkeypatch, "clock", made.clock)
     in_app(monkeypatch, "Backoff", lambda _: Backoff(made.monotonic, made.sleep))
-    in_app(monkeypatch, "Suspects", lambda _: Suspects(made.monotonic))
+    in_app(monkeypatch, "Suspects", lambda *_: Suspects(made.monotonic))
     monkeypatch.setattr("proxy.gate.fetching.RESUME_SECONDS", 0.0)
     monkeypatch.setattr("proxy.upstream.client.Limits", lambda: Limits(read=0.5, blob_stall=0.5))
     return made

@@ -16,10 +16,11 @@ from proxy.crypto.keys import PublicKey
 from proxy.demo.registry import Registry
 from proxy.demo.signing import SignatureArtifact, SigningKey, bundle_signature, classic_signature
 from proxy.formats.cosign.signer import CosignSigner
-from proxy.front.blobs import Blobs, Suspects
+from proxy.front.blobs import Blobs
 from proxy.front.refusals import Form
 from proxy.front.routes import Namespaces
 from proxy.front.server import Front
+from proxy.front.suspects import Suspects
 from proxy.front.warm import Warm
 from proxy.gate import Gate, Judge, Memory
 from proxy.gate.transfers import Transfers
