@@ -145,7 +145,7 @@ async def test_a_stop_in_mid_transfer_leaves_nothing(config, monkeypatch):
         begun.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("proxy.gate.transfers.Transfers._take", hanging)
+    monkeypatch.setattr("proxy.gate.fetching.Fetcher._take", hanging)
     incoming = config.parent / "state" / "content" / "incoming"
     async with running(load(config)) as at:
         assert await status(f"{at.registry}/v2/team/good/manifests/1") == 200
@@ -193,9 +193,9 @@ async def test_some_files_are_kept_for_upstreams(config, monkeypatch, files, con
     given: list[int] = []
 
     class Noted(Listener):
-        def __init__(self, handler: object, connections_max: int) -> None:
+        def __init__(self, handler: object, connections_max: int, *more: object) -> None:
             given.append(connections_max)
-            super().__init__(handler, connections_max)
+            super().__init__(handler, connections_max, *more)
 
     monkeypatch.setattr("proxy.app.composition.Listener", Noted)
     monkeypatch.setattr("proxy.app.composition.resource.getrlimit", lambda _: (files, files))
