@@ -51,7 +51,7 @@ line { stroke: #9aa4ae }
 {% else -%}
 <text x="{{ labels - 8 }}" y="{{ line.y + 15 }}" text-anchor="end">{{ line.label }}</text>
 <rect class="{{ line.kind }}" x="{{ labels }}" y="{{ line.y + 3 }}" width="{{ line.bar }}" height="16" rx="2"/>
-<text class="quiet" x="{{ labels + line.bar + 6 }}" y="{{ line.y + 15 }}">{{ line.value }}</text>
+<text class="quiet" x="{{ [labels + line.bar, one] | max + 6 }}" y="{{ line.y + 15 }}">{{ line.value }}</text>
 {% endif -%}
 {% endfor -%}
 <line x1="{{ one }}" y1="{{ top }}" x2="{{ one }}" y2="{{ height - 8 }}"/>
