@@ -93,14 +93,15 @@ def fill(settings: Settings, images: int) -> None:
 
 async def _judge(database: Database, rules: Rules, images: int) -> None:
     verdicts, memberships = SqliteVerdicts(database), SqliteMemberships(database)
-    expires = clock() + timedelta(hours=12)
+    judged = clock()
     for number in range(images):
         name, digest = repository(number), Digest.of(body(number))
         rule = rules.match(name)
         if rule is None:
             raise ValueError(f"no rule for {name}")
-        verdict = Accepted(Subject(name, digest), rule.name, (_evidence(number, digest),), expires)
-        await verdicts.put(VerdictKey(name, digest, None, rule.fingerprint), Remembered(f"{number:08x}", verdict))
+        verdict = Accepted(Subject(name, digest), rule.name, (_evidence(number, digest),), judged + timedelta(hours=12))
+        remembered = Remembered(f"{number:08x}", verdict, judged)
+        await verdicts.put(VerdictKey(name, digest, None, rule.fingerprint), remembered)
         await memberships.add(name, digest, str(number), [Member(*one) for one in _blobs(number)])
 
 

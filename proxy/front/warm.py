@@ -57,6 +57,7 @@ class _Ready(web.StreamResponse):
 class _Entry:
     """`response` is the one for the time until `stale`: it has a date, and nothing else that changes."""
 
+    since: datetime
     expires: datetime
     head: bytes
     body: bytes = field(repr=False)
@@ -97,7 +98,7 @@ class Warm:
         if entry is None:
             return None
         now = self._clock()
-        if entry.expires <= now:
+        if not entry.since <= now < entry.expires:  # a clock that is set back makes nothing last longer
             return None
         if entry.stale <= now:
             entry.stale, entry.response = _dated(now, entry.head, entry.body)
@@ -121,8 +122,9 @@ class Warm:
             return
         head = "\r\n".join(["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in response.headers.items())])
         sent = b"" if request.method == "HEAD" else body
-        dated = _dated(self._clock(), head.encode("ascii"), sent)
-        self._entries[request.method, request.raw_path] = _Entry(expires, head.encode("ascii"), sent, *dated)
+        now = self._clock()
+        dated = _dated(now, head.encode("ascii"), sent)
+        self._entries[request.method, request.raw_path] = _Entry(now, expires, head.encode("ascii"), sent, *dated)
 
 
 def _dated(now: datetime, head: bytes, body: bytes) -> tuple[datetime, _Ready]:

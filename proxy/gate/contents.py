@@ -104,7 +104,7 @@ class Contents:
             # Content has its digest for ever; the year is only to have a date.
             until = self._clock() + timedelta(days=365)
             return await self._by_digest(reference.repository, reference.digest), until
-        known = self._tags.get(_name(reference))
+        known = self._known(reference)
         if known is None or known.until <= self._clock():
             known = await self._known_to_all(reference)
         now = self._clock()
@@ -118,13 +118,17 @@ class Contents:
             return await self._by_digest(reference.repository, known.digest), now
         return await self._ask(reference, known)
 
+    def _known(self, reference: Reference) -> _Meaning | None:
+        """Return what this process knows. A time in the future is no knowledge: the clock was set back since."""
+        known = self._tags.get(_name(reference))
+        return known if known is not None and known.until <= self._clock() + self._tag_lifetime else None
+
     async def _known_to_all(self, reference: Reference) -> _Meaning | None:
         """Return what this tag meant last, whichever worker asked for it, before a restart or since."""
-        known = self._tags.get(_name(reference))
         stored = await self._stored_tags.get(*_name(reference))
-        # A time in the future is no knowledge: the clock was set back since.
         usable = stored is not None and stored.confirmed <= self._clock()
         self._looked_up("stored_tag", hit=usable)
+        known = self._known(reference)
         if stored is None or not usable:
             return known
         until = stored.confirmed + self._tag_lifetime

@@ -2,27 +2,29 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from cachetools import LRUCache
 
 from proxy.gate.contents import Contents, Registry
+from proxy.gate.decisions import Decisions, decided, expires
 from proxy.gate.flight import SingleFlight
 from proxy.gate.grants import BlobGrant, Rank, best_of, rank_of
 from proxy.gate.judge import Judge
+from proxy.gate.lasting import Lasting
 from proxy.gate.memory import Memory
 from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX, is_signature_content, looks_like_signature_artifact
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError
 from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
-from proxy.policy.model import Decision, Mode, OnOutage, Rule, Stale
+from proxy.policy.model import Decision, Rule
 from proxy.policy.rules import Rules
 from proxy.stores.grants import Member, Parent
-from proxy.stores.verdicts import NOT_STALE, Remembered, VerdictKey
-from proxy.verdict import Accepted, Subject, Undetermined, Verdict
+from proxy.stores.verdicts import VerdictKey
+from proxy.verdict import Subject, Undetermined
 
 # Decisions and grants kept in memory, 3 KiB each together (`make bench`, memory). Of the others the stores know.
 REMEMBERED_MAX = 5_000
@@ -79,8 +81,8 @@ class Gate:
         self._clock = clock
         self._new_id = new_id
         self._observer = observer
-        self._decisions: LRUCache[VerdictKey, Decision] = LRUCache(REMEMBERED_MAX)
-        self._grants: LRUCache[tuple[Repository, Digest], BlobGrant] = LRUCache(REMEMBERED_MAX)
+        self._decisions = Decisions(REMEMBERED_MAX, memory, judge, clock, observer.looked_up)
+        self._grants: Lasting[tuple[Repository, Digest], BlobGrant] = Lasting(REMEMBERED_MAX)
         # Content does not change under its digest: what was found to be an artefact once is one for ever.
         self._artifacts: LRUCache[tuple[Repository, Digest], bool] = LRUCache(REMEMBERED_MAX)
         self._pulling: SingleFlight[Reference, Pulled] = SingleFlight(tasks)
@@ -119,7 +121,7 @@ class Gate:
             return Pulled(manifest, None, fresh_until, rules)
         decision = await self._decide(subject, client)
         await self._remember_members(subject, manifest)
-        return Pulled(manifest, decision, min(fresh_until, _expires(decision, self._clock())), rules)
+        return Pulled(manifest, decision, min(fresh_until, expires(decision, self._clock())), rules)
 
     async def _is_signature_artifact(self, repository: Repository, manifest: Manifest) -> bool:
         """Look at what the layers are: types are a claim of whoever pushed it, and clients unpack what they can."""
@@ -148,15 +150,14 @@ class Gate:
 
         A grant that has expired is renewed by judging its manifest again. Raises as `pull` does.
         """
-        grant = self._grants.get((repository, digest))
-        fresh = grant is not None and grant.expires > self._clock()
-        self._observer.looked_up("grant", hit=fresh)
-        if grant is not None and fresh:
+        grant = self._grants.get((repository, digest), self._clock())
+        self._observer.looked_up("grant", hit=grant is not None)
+        if grant is not None:
             return grant
         rules = self._rules
         grant = await self._grant_by_parents(repository, digest, client)
         if grant is not None and grant.served and rules is self._rules:
-            self._grants[repository, digest] = grant
+            self._grants.put((repository, digest), grant, self._clock(), grant.expires)
         return grant
 
     # From bytes to a decision
@@ -182,7 +183,7 @@ class Gate:
 
     def _inherit(self, child: VerdictKey, decision: Decision) -> Decision:
         """Keep the decision about an index for one of its children too, for as long as it holds for the index."""
-        self._decisions[child] = decision
+        self._decisions.take(child, decision)
         return decision
 
     async def _index_parents(self, subject: Subject) -> Sequence[Subject]:
@@ -194,21 +195,10 @@ class Gate:
         ]
 
     def _known(self, subject: Subject) -> Decision | None:
-        key, _ = self._key(subject)
-        decision = self._decisions.get(key)
-        now = self._clock()
-        return decision if decision is not None and _expires(decision, now) > now else None
+        return self._decisions.known(self._key(subject)[0])
 
     async def _remembered(self, subject: Subject) -> Decision | None:
-        decision = self._known(subject)
-        if decision is None:
-            key, rule = self._key(subject)
-            remembered = await self._memory.verdicts.get(key, self._clock())
-            if remembered is not None:
-                decision = _decision(remembered.id, remembered.verdict, rule)
-                self._decisions[key] = decision
-        self._observer.looked_up("verdict", hit=decision is not None)
-        return decision
+        return await self._decisions.remembered(*self._key(subject))
 
     async def _judged(self, subject: Subject, client: str) -> Decision:
         remembered = await self._remembered(subject)
@@ -220,37 +210,11 @@ class Gate:
     async def _judge_anew(self, key: VerdictKey, rule: Rule | None, subject: Subject, client: str) -> Decision:
         begun = self._clock()
         verdict = (await self._judge.examine(rule, subject)).verdict
-        decision = _decision(self._new_id(), verdict, rule)
-        if not isinstance(verdict, Undetermined):
-            self._decisions[key] = decision
-            kept = rule.accepted_max_stale if rule is not None and isinstance(verdict, Accepted) else NOT_STALE
-            await self._memory.verdicts.put(key, Remembered(decision.id, verdict), kept)
-        elif rule is not None and rule.accepted_max_stale:
-            decision = await self._standing_in(key, rule, decision, verdict.cause)
+        decision = decided(self._new_id(), verdict, rule)
+        await self._decisions.keep(key, rule, decision, begun)
+        if isinstance(verdict, Undetermined) and rule is not None and rule.accepted_max_stale:
+            decision = await self._decisions.standing_in(key, rule, decision, verdict.cause)
         self._observer.judged(decision, client, (self._clock() - begun).total_seconds())
-        return decision
-
-    async def _standing_in(self, key: VerdictKey, rule: Rule, decision: Decision, cause: str) -> Decision:
-        """Return the last acceptance in place of a decision about what cannot be judged, as long as the rule allows.
-
-        The last real answer counts, whichever worker has it: so the store is asked, where a refusal takes the place of
-        the acceptance for good, and memory only whether it knows of a refusal that could not be written. A trust root
-        that is too old is no outage that an acceptance bridges.
-        """
-        found = await self._memory.verdicts.get(key, self._clock(), rule.accepted_max_stale)
-        last = found.verdict if found is not None else None
-        known, now = self._decisions.get(key), self._clock()
-        until = now
-        if (
-            isinstance(last, Accepted)
-            and not self._judge.too_old(rule)
-            and (known is None or isinstance(known.verdict, Accepted) or _expires(known, now) < last.expires)
-        ):
-            # Judging is tried again after a tag's lifetime: not by each pull, and soon enough to see a refusal.
-            until = min(now + self._memory.tag_lifetime, _stale_until(last, rule))
-            if until > now:
-                decision = self._decisions[key] = replace(decision, verdict=last, stale=Stale(cause, until))
-        self._observer.looked_up("stale_verdict", hit=until > now)
         return decision
 
     def _key(self, subject: Subject) -> tuple[VerdictKey, Rule | None]:
@@ -266,9 +230,9 @@ class Gate:
         members = [Member(one.digest, one.size, one.media_type) for one in (*manifest.children, *manifest.blobs)]
         await self._memory.memberships.add(subject.repository, manifest.digest, subject.tag, members)
         for member in members:
-            grant = self._grants.get((subject.repository, member.digest))
+            grant = self._grants.last((subject.repository, member.digest))
             if grant is not None and grant.member.size != member.size:
-                del self._grants[subject.repository, member.digest]  # which of them is right is to be found out anew
+                self._grants.drop((subject.repository, member.digest))  # which of them is right is to be found out anew
 
     async def _grant_by_parents(self, repository: Repository, digest: Digest, client: str) -> BlobGrant | None:
         """Take the first accepted image, or the first that is served where all say one size; else the best there is."""
@@ -305,20 +269,3 @@ class Gate:
             # Nothing is remembered of what could not be judged; but one pull's blobs are not judged one by one.
             expires = self._clock() + self._memory.tag_lifetime
         return BlobGrant(parent.member, pulled.decision, expires)
-
-
-def _decision(identifier: str, verdict: Verdict, rule: Rule | None) -> Decision:
-    if rule is None:
-        return Decision(identifier, verdict, Mode.ENFORCE, OnOutage.REFUSE)
-    return Decision(identifier, verdict, rule.mode, rule.on_outage)
-
-
-def _stale_until(accepted: Accepted, rule: Rule) -> datetime:
-    """Return until when an acceptance may stand in: as long as the rule allows, and its evidence is known to hold."""
-    return min(accepted.expires + rule.accepted_max_stale, accepted.proven_until or accepted.expires)
-
-
-def _expires(decision: Decision, now: datetime) -> datetime:
-    if decision.stale is not None:
-        return decision.stale.until
-    return now if isinstance(decision.verdict, Undetermined) else decision.verdict.expires

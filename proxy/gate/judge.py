@@ -71,6 +71,11 @@ class Judge:
         # lock for a switch interval (5 ms) at a time. bench/NOTES.md, loop lag.
         self._verifier = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verify")
 
+    @property
+    def lifetimes(self) -> Lifetimes:
+        """How long its verdicts hold."""
+        return self._lifetimes
+
     async def examine(self, rule: Rule | None, subject: Subject) -> Examination:
         """Judge and show all that was seen. Raises nothing of `oci.errors`: an outage is an `Undetermined`."""
         async with self._slots:

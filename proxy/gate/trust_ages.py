@@ -31,12 +31,18 @@ class TrustAges:
 
     def _is_too_old(self, root: str, limit: timedelta, now: datetime) -> bool:
         at = self._confirmed.get(root)
-        return at is None or now - at >= limit
+        # What was confirmed in a time to come is of a clock that was set back: it grows no younger by that.
+        return at is None or abs(now - at) >= limit
 
 
 def _words(root: str, at: datetime | None, limit: timedelta, now: datetime) -> str:
     """Name the root, its age and the key; short enough for a refusal's one line."""
-    age = "was never confirmed" if at is None else f"was last confirmed {_length(now - at)} ago"
+    if at is None:
+        age = "was never confirmed"
+    elif at > now:
+        age = f"was last confirmed {_length(at - now)} from now, by a clock that was ahead"
+    else:
+        age = f"was last confirmed {_length(now - at)} ago"
     return f"trust root {root} {age}, trust_root_max_age is {_length(limit)}"
 
 

@@ -57,6 +57,10 @@ class Lifetimes:
     accepted: timedelta = timedelta(hours=24)
     refused: timedelta = timedelta(seconds=60)
 
+    def until(self, verdict: Accepted | InsecureUnverified | Refused, judged: datetime) -> datetime:
+        """Return until when a verdict of that time holds: as it says, or less where its kind holds less by now."""
+        return min(verdict.expires, judged + (self.refused if isinstance(verdict, Refused) else self.accepted))
+
 
 def evaluate(  # noqa: PLR0913, PLR0917 (everything that a verdict depends on, and nothing hidden)
     rule: Rule | None,

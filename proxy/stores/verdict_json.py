@@ -16,24 +16,26 @@ from proxy.oci.strict_json import loads_object
 from proxy.policy import plain
 from proxy.verdict import Accepted, Evidence, InsecureUnverified, Reason, Refused, Rejection, Subject
 
+# 4: when it was judged.
 # 3: until when the evidence holds.
 # 2: who signed, the source of the time, the log entry, and what was proven of a candidate that did not count.
-VERSION = 3
-_COMMON = frozenset({"v", "id", "verdict", "tag", "rule", "expires"})
+VERSION = 4
+_COMMON = frozenset({"v", "id", "verdict", "tag", "rule", "judged", "expires"})
 _EVIDENCE = frozenset(
     {"format", "signer", "signature", "trust", "signed_at", "claims", "subject", "issuer", "time_source", "log_index"}
 )
 _REJECTION = frozenset({"reason", "detail", "signer", "signature", "proven"})
 
 
-def dumps(identifier: str, verdict: Accepted | InsecureUnverified | Refused) -> bytes:
-    """Write the verdict and its id."""
+def dumps(identifier: str, verdict: Accepted | InsecureUnverified | Refused, judged: datetime) -> bytes:
+    """Write the verdict, its id and when it was judged."""
     document: dict[str, Any] = {
         "v": VERSION,
         "id": identifier,
         "verdict": _KINDS_BY_TYPE[type(verdict)],
         "tag": verdict.subject.tag,
         "rule": verdict.rule,
+        "judged": judged.isoformat(),
         "expires": verdict.expires.isoformat(),
     }
     if isinstance(verdict, Accepted):
@@ -46,8 +48,8 @@ def dumps(identifier: str, verdict: Accepted | InsecureUnverified | Refused) -> 
 
 def loads(
     document: bytes, repository: Repository, digest: Digest
-) -> tuple[str, Accepted | InsecureUnverified | Refused]:
-    """Read the id and the verdict about this content; raises MalformedError for what `dumps` does not write."""
+) -> tuple[str, Accepted | InsecureUnverified | Refused, datetime]:
+    """Read what `dumps` wrote of a verdict about this content; raises MalformedError for anything else."""
     value = loads_object(document, "the remembered verdict")
     if value.get("v") != VERSION:
         raise MalformedError("the remembered verdict has another version")
@@ -56,7 +58,8 @@ def loads(
         raise MalformedError("the remembered verdict is of no known kind")
     members, read = _READERS[kind]
     _check_members(value, members)
-    return _text(value, "id"), read(value, Subject(repository, digest, _optional_text(value, "tag")))
+    verdict = read(value, Subject(repository, digest, _optional_text(value, "tag")))
+    return _text(value, "id"), verdict, _time(value, "judged")
 
 
 def _read_accepted(value: Mapping[str, Any], subject: Subject) -> Accepted:

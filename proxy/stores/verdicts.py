@@ -47,10 +47,14 @@ class VerdictKey:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A verdict and the id under which it was announced. Raises TypeError for an `Undetermined`: it is no knowledge."""
+    """A verdict, the id under which it was announced, and when it was judged.
+
+    Raises TypeError for an `Undetermined`: it is no knowledge.
+    """
 
     id: str
     verdict: Accepted | Refused | InsecureUnverified
+    judged: datetime
 
     def __post_init__(self) -> None:
         """Refuse what must not be remembered."""
@@ -120,7 +124,7 @@ class SqliteVerdicts:
     async def put(self, key: VerdictKey, remembered: Remembered, max_stale: timedelta = NOT_STALE) -> None:
         """See `Verdicts.put`."""
         _check(key, remembered)
-        document = verdict_json.dumps(remembered.id, remembered.verdict)
+        document = verdict_json.dumps(remembered.id, remembered.verdict, remembered.judged)
         if len(document) > BYTES_MAX:
             await self._database.write(lambda it: _forget(it, key), None)
             return

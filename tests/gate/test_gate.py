@@ -48,9 +48,11 @@ class Bench:
         self.memory = replace(self.memory, manifests=MemoryManifests(), tags=MemoryTags())
 
     @asynccontextmanager
-    async def gate(self) -> AsyncIterator[Gate]:
+    async def gate(
+        self, accepted: timedelta = timedelta(hours=1), refused: timedelta = timedelta(seconds=30)
+    ) -> AsyncIterator[Gate]:
         ids = count()
-        lifetimes = Lifetimes(accepted=timedelta(hours=1), refused=timedelta(seconds=30))
+        lifetimes = Lifetimes(accepted=accepted, refused=refused)
         async with asyncio.TaskGroup() as tasks:
             yield Gate(
                 rules=self.rules,

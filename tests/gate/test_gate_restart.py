@@ -32,7 +32,7 @@ class Machine:
         self.path, self.bench = path, bench(**settings)
 
     @asynccontextmanager
-    async def start(self, tag_lifetime=LIFETIME):
+    async def start(self, tag_lifetime=LIFETIME, **lifetimes):
         with database(self.path) as opened:
             self.opened = opened
             self.bench.memory = Memory(
@@ -42,7 +42,7 @@ class Machine:
                 SqliteManifests(opened),
                 SqliteTags(opened),
             )
-            async with self.bench.gate() as gate:
+            async with self.bench.gate(**lifetimes) as gate:
                 yield gate
 
     def signed(self, body, tag="v1", repository=APP):

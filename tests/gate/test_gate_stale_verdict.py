@@ -303,8 +303,10 @@ async def test_an_expiry_at_the_end_of_time(machine):  # noqa: F811
         (rule,) = it.bench.rules
         end = START.replace(year=9999, month=12, day=31)
         verdict = Refused(Subject(APP, digest, None), "all", (), end)
-        await it.bench.memory.verdicts.put(VerdictKey(APP, digest, None, rule.fingerprint), Remembered("id", verdict))
-        assert (await gate.pull(by_digest(digest), "client")).decision.verdict == verdict
+        remembered = Remembered("id", verdict, START)
+        await it.bench.memory.verdicts.put(VerdictKey(APP, digest, None, rule.fingerprint), remembered)
+        decision = (await gate.pull(by_digest(digest), "client")).decision
+        assert (decision.id, decision.verdict.expires) == ("id", START + timedelta(seconds=30))
 
 
 async def test_many_refused_by_digest_are_no_room_for_one(machine):  # noqa: F811

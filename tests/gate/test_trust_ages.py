@@ -40,7 +40,8 @@ CASES = [
     ("ci", ["ci"], {"public-good": 10 * WEEK}, Undetermined),
     ("ci", ["ci"], {"public-good": None}, Undetermined),
     ("ci", ["ci"], {}, Undetermined),
-    ("ci", ["ci"], {"public-good": -WEEK}, Accepted),
+    ("ci", ["ci"], {"public-good": SECOND - WEEK}, Accepted),
+    ("ci", ["ci"], {"public-good": -WEEK}, Undetermined),
     ("ci", [], {"public-good": WEEK}, Undetermined),
     ("ci", [], {"public-good": WEEK - SECOND}, Refused),
     ("release", ["release"], {"public-good": WEEK, "private": None}, Accepted),
@@ -73,6 +74,7 @@ async def test_without_the_setting_age_does_not_matter(ages):
         (timedelta(hours=47), timedelta(days=1), "last confirmed 47h ago, trust_root_max_age is 1d"),
         (timedelta(minutes=90), timedelta(hours=1), "last confirmed 90m ago, trust_root_max_age is 1h"),
         (timedelta(seconds=90), timedelta(minutes=1), "last confirmed 90s ago, trust_root_max_age is 1m"),
+        (-WEEK, WEEK, "last confirmed 7d from now, by a clock that was ahead, trust_root_max_age is 7d"),
     ],
 )
 async def test_names_the_root_its_age_and_the_key(age, limit, words):

@@ -5,16 +5,16 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.stores import KEYLESS, PROVEN, accepted, key, refused, unverified
+from support.stores import KEYLESS, NOW, PROVEN, accepted, key, refused, unverified
 
 from proxy.oci.errors import MalformedError
 from proxy.stores.verdict_json import dumps, loads
 
 KEY = key()
 WRITTEN = {
-    "accepted": json.loads(dumps("k7f3", accepted(KEY, proof=KEYLESS))),
-    "refused": json.loads(dumps("k7f3", refused(KEY, rejections=[PROVEN]))),
-    "unverified": json.loads(dumps("k7f3", unverified(KEY))),
+    "accepted": json.loads(dumps("k7f3", accepted(KEY, proof=KEYLESS), NOW)),
+    "refused": json.loads(dumps("k7f3", refused(KEY, rejections=[PROVEN]), NOW)),
+    "unverified": json.loads(dumps("k7f3", unverified(KEY), NOW)),
 }
 GONE = object()
 CHANGES = [
@@ -37,6 +37,10 @@ CHANGES = [
     ("accepted", ["expires"], "tomorrow"),
     ("accepted", ["expires"], "2026-11-21T12:00:00"),
     ("accepted", ["expires"], None),
+    ("accepted", ["judged"], GONE),
+    ("accepted", ["judged"], "2026-11-21T12:00:00"),
+    ("refused", ["judged"], None),
+    ("accepted", ["v"], 3),
     ("accepted", ["evidence"], []),
     ("accepted", ["evidence"], {}),
     ("accepted", ["evidence"], GONE),
@@ -76,8 +80,8 @@ def read(document):
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_what_was_written_is_read(name):
-    identifier, verdict = read(json.dumps(WRITTEN[name]).encode())
-    assert (identifier, json.loads(dumps(identifier, verdict))) == ("k7f3", WRITTEN[name])
+    identifier, verdict, judged = read(json.dumps(WRITTEN[name]).encode())
+    assert (identifier, json.loads(dumps(identifier, verdict, judged))) == ("k7f3", WRITTEN[name])
 
 
 @pytest.mark.parametrize(("name", "path", "value"), CHANGES)
@@ -97,10 +101,10 @@ def test_anything_else_is_refused(name, path, value):
 
 @given(st.data())
 def test_a_damaged_byte_never_makes_another_verdict_kind(data):
-    document = bytearray(dumps("k7f3", refused(KEY)))
+    document = bytearray(dumps("k7f3", refused(KEY), NOW))
     document[data.draw(st.integers(0, len(document) - 1))] = data.draw(st.integers(0, 255))
     try:
-        _, verdict = read(bytes(document))
+        _, verdict, _ = read(bytes(document))
     except MalformedError:
         return
     assert type(verdict) is type(refused(KEY))

@@ -61,8 +61,8 @@ def make(request, tmp_path):
 @pytest.mark.parametrize("name", VERDICTS)
 async def test_gives_back_what_was_put(make, name):
     store, (where, verdict) = make(), VERDICTS[name]
-    await store.put(where, Remembered("k7f3", verdict))
-    assert await store.get(where, NOW) == Remembered("k7f3", verdict)
+    await store.put(where, Remembered("k7f3", verdict, NOW))
+    assert await store.get(where, NOW) == Remembered("k7f3", verdict, NOW)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ async def test_many_at_once(make):
 
 def test_what_could_not_be_found_out_is_never_remembered():
     with pytest.raises(TypeError, match="Undetermined is never remembered"):
-        Remembered("k7f3", Undetermined(accepted(key()).subject, "everything", "away"))
+        Remembered("k7f3", Undetermined(accepted(key()).subject, "everything", "away"), NOW)
 
 
 async def test_survives_a_restart(tmp_path):

@@ -62,7 +62,7 @@ PROVEN = Rejection(
 
 
 def remembered(of, verdict=None, identifier="k7f3"):
-    return Remembered(identifier, verdict or accepted(of))
+    return Remembered(identifier, verdict or accepted(of), NOW)
 
 
 @contextmanager

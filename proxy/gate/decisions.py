@@ -1,0 +1,108 @@
+"""What was decided, in this process and behind it in the store of all workers; and what goes on in an outage."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from proxy.gate.contents import LookedUp
+from proxy.gate.judge import Judge
+from proxy.gate.lasting import Lasting
+from proxy.gate.memory import Memory
+from proxy.policy.model import Decision, Mode, OnOutage, Rule, Stale
+from proxy.stores.verdicts import NOT_STALE, Remembered, VerdictKey
+from proxy.verdict import Accepted, Undetermined, Verdict
+
+
+class Decisions:
+    """What was decided, for as long as it holds by the lifetimes of now, whoever decided it and when."""
+
+    def __init__(
+        self, limit: int, memory: Memory, judge: Judge, clock: Callable[[], datetime], looked_up: LookedUp
+    ) -> None:
+        self._near: Lasting[VerdictKey, Decision] = Lasting(limit)
+        self._verdicts = memory.verdicts
+        self._tag_lifetime = memory.tag_lifetime
+        self._judge = judge
+        self._clock = clock
+        self._looked_up = looked_up
+
+    def known(self, key: VerdictKey) -> Decision | None:
+        """Return what this process knows."""
+        return self._near.get(key, self._clock())
+
+    async def remembered(self, key: VerdictKey, rule: Rule | None) -> Decision | None:
+        """Return what any worker has decided, before a restart or since."""
+        decision = self.known(key)
+        if decision is None:
+            found = await self._stored(key, NOT_STALE)
+            if found is not None:
+                decision = decided(found.id, found.verdict, rule)
+                self.take(key, decision)
+        self._looked_up("verdict", hit=decision is not None)
+        return decision
+
+    def take(self, key: VerdictKey, decision: Decision) -> None:
+        """Know a decision in this process, for as long as it holds."""
+        now = self._clock()
+        self._near.put(key, decision, now, expires(decision, now))
+
+    async def keep(self, key: VerdictKey, rule: Rule | None, decision: Decision, judged: datetime) -> None:
+        """Remember a new decision in place of what was there; nothing of what could not be judged."""
+        verdict = decision.verdict
+        if isinstance(verdict, Undetermined):
+            return
+        self.take(key, decision)
+        stale = rule.accepted_max_stale if rule is not None and isinstance(verdict, Accepted) else NOT_STALE
+        await self._verdicts.put(key, Remembered(decision.id, verdict, judged), stale)
+
+    async def standing_in(self, key: VerdictKey, rule: Rule, decision: Decision, cause: str) -> Decision:
+        """Return the last acceptance in place of a decision about what cannot be judged, as long as the rule allows.
+
+        The last real answer counts, whichever worker has it: so the store is asked, where a refusal takes the place of
+        the acceptance for good, and memory only whether it knows of a refusal that could not be written. A trust root
+        that is too old is no outage that an acceptance bridges.
+        """
+        found = await self._stored(key, rule.accepted_max_stale)
+        last = found.verdict if found is not None else None
+        known, now = self._near.last(key), self._clock()
+        until = now
+        if (
+            isinstance(last, Accepted)
+            and not self._judge.too_old(rule)
+            and (known is None or isinstance(known.verdict, Accepted) or expires(known, now) < last.expires)
+        ):
+            # Judging is tried again after a tag's lifetime: not by each pull, and soon enough to see a refusal.
+            until = min(now + self._tag_lifetime, _stale_until(last, rule))
+            if until > now:
+                decision = replace(decision, verdict=last, stale=Stale(cause, until))
+                self.take(key, decision)
+        self._looked_up("stale_verdict", hit=until > now)
+        return decision
+
+    async def _stored(self, key: VerdictKey, max_stale: timedelta) -> Remembered | None:
+        """Return what the store knows, until its lifetime by the settings of now; of a time to come it is nothing."""
+        now = self._clock()
+        found = await self._verdicts.get(key, now, max_stale)
+        if found is None or found.judged > now:
+            return None
+        until = self._judge.lifetimes.until(found.verdict, found.judged)
+        return replace(found, verdict=replace(found.verdict, expires=until)) if now - max_stale < until else None
+
+
+def decided(identifier: str, verdict: Verdict, rule: Rule | None) -> Decision:
+    """Return what the rule makes of a verdict."""
+    if rule is None:
+        return Decision(identifier, verdict, Mode.ENFORCE, OnOutage.REFUSE)
+    return Decision(identifier, verdict, rule.mode, rule.on_outage)
+
+
+def expires(decision: Decision, now: datetime) -> datetime:
+    """Return until when a decision holds: what could not be judged does not even now."""
+    if decision.stale is not None:
+        return decision.stale.until
+    return now if isinstance(decision.verdict, Undetermined) else decision.verdict.expires
+
+
+def _stale_until(accepted: Accepted, rule: Rule) -> datetime:
+    """Return until when an acceptance may stand in: as long as the rule allows, and its evidence is known to hold."""
+    return min(accepted.expires + rule.accepted_max_stale, accepted.proven_until or accepted.expires)
