@@ -1,14 +1,17 @@
 """What `--json` prints: values as JSON-able dictionaries. Their members are public; add, do not rename."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from proxy.cli.clients import Client, Endpoint, Setup, egress_rule
 from proxy.config import Settings
 from proxy.gate import Candidate, Examination
 from proxy.policy import plain
+from proxy.policy.model import Rule
 from proxy.verdict import Accepted, Evidence, InsecureUnverified, Refused, Rejection, Undetermined, Verdict
 
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 _OUTCOMES = {
     Accepted: "accepted",
     InsecureUnverified: "insecure_unverified",
@@ -93,12 +96,30 @@ def settings(read: Settings) -> dict[str, Any]:
                 "require": str(rule.require),
                 "mode": str(rule.mode),
                 "on_outage": str(rule.on_outage),
+                **limits(rule),
             }
             for rule in read.rules
         ],
         "warnings": list(read.warnings),
         "relaxations": list(read.relaxations),
     }
+
+
+def limits(rule: Rule) -> dict[str, str | None]:
+    """Return how late a rule's answers may be, by their keys and written as in the configuration; None is not set."""
+    return {
+        "tag_max_stale": _duration(rule.tag_max_stale),
+        "accepted_max_stale": _duration(rule.accepted_max_stale),
+        "trust_root_max_age": _duration(rule.trust_root_max_age),
+    }
+
+
+def _duration(time: timedelta | None) -> str | None:
+    if not time:
+        return None
+    seconds = time // timedelta(seconds=1)
+    unit, size = next((unit, size) for unit, size in _UNITS if seconds % size == 0)
+    return f"{seconds // size}{unit}"
 
 
 def client_config(client: Client, endpoint: Endpoint, made: Sequence[Setup]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from proxy.app import Addresses
 from proxy.cli.clients import Endpoint, Setup, egress_rule
+from proxy.cli.documents import limits
 from proxy.config import Settings
 
 # What is piped has no width; a table that is cut at 80 columns would lose digests.
@@ -129,9 +130,8 @@ def settings(read: Settings) -> None:
         signers.add_row(name, "\n".join(read.who[name]), read.relying.get(name, ""))
     rules = table("rule", "images", "require", "mode", "on outage")
     for rule in read.rules:
-        rules.add_row(
-            rule.name, "\n".join(map(str, rule.images)), str(rule.require), str(rule.mode), str(rule.on_outage)
-        )
+        outage = [str(rule.on_outage), *(f"{name} {time}" for name, time in limits(rule).items() if time)]
+        rules.add_row(rule.name, "\n".join(map(str, rule.images)), str(rule.require), str(rule.mode), "\n".join(outage))
     result(
         "", upstreams, "", *((roots, "") if read.trust_roots else ()), *((signers, "") if read.signers else ()), rules
     )

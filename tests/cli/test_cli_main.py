@@ -221,6 +221,22 @@ def test_check_config_prints_json(run, config):
     assert "hunter2" not in out
 
 
+LIMITS = {"tag_max_stale": "10m", "accepted_max_stale": "36h", "trust_root_max_age": "90s"}
+
+
+@pytest.mark.parametrize("limits", [LIMITS, {"accepted_max_stale": "7d"}, {}], ids=["all", "one", "none"])
+def test_check_config_says_how_late_a_rules_answers_may_be(run, config, limits):
+    written = "".join(f'{name} = "{time}"\n' for name, time in limits.items())
+    config.write_text(config.read_text().replace('mode = "warn"\n', f'mode = "warn"\n{written}'))
+    _, out, _ = run("check-config", "--config", config, "--json")
+    told = json.loads(out)["rules"][0]
+    assert {name: told[name] for name in LIMITS} == dict.fromkeys(LIMITS) | limits
+    _, out, _ = run("check-config", "--config", config)
+    table = out.partition("warning")[0]
+    for name in LIMITS:
+        assert (f"{name} {limits.get(name)}" in table, name in table) == (name in limits, name in limits)
+
+
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
 
