@@ -1,5 +1,6 @@
 """What was just served, ready to be served again: a warm pull costs one look-up here and nothing behind it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,10 +19,10 @@ _ENTRY_BYTES = 3072
 # more (distribution-spec: 255, 128 or a digest of sha512, and a host name).
 _PATH_MAX = 1024
 # Requests known by their bytes: as many as clients of different kinds ask for different things within a verdict's
-# lifetime, and of the length that they have (containerd: 400 bytes, Docker: 700). 4 MiB at most.
+# lifetime. 8 MiB at most, with their keys.
 _REQUESTS_MAX = 2048
-_REQUEST_BYTES_MAX = 2048
-_AUTHORIZATION = b"\r\nauthorization:"
+# RFC 9110, 11.6.2 and 11.7.2; RFC 6265, 4.2.
+_CREDENTIALS = re.compile(rb"authorization:|cookie:", re.IGNORECASE)
 # Larger ones are served from the gate's memory, through aiohttp's own writer, which waits for slow readers.
 _BODY_BYTES_MAX = 64 * 1024
 
@@ -106,9 +107,9 @@ class Warm:
 
     def _know(self, content: bytes | None, key: tuple[str, str]) -> None:
         """Know a request again, but none with credentials: they are not kept."""
-        if content is None or len(content) > _REQUEST_BYTES_MAX or _AUTHORIZATION in content.lower():
+        if content is None or _CREDENTIALS.search(content) is not None:
             return
-        if content.startswith(" ".join([*key, "HTTP/1.1\r\n"]).encode("ascii", "surrogateescape")):
+        if content.startswith(" ".join([*key, "HTTP/1.1\r\n"]).encode("ascii")):
             self._requests[content] = key
 
     def clear(self) -> None:
@@ -116,15 +117,19 @@ class Warm:
         self._entries.clear()
 
     def put(self, request: web.BaseRequest, response: web.Response, expires: datetime) -> None:
-        """Remember a response of status 200 that has all its headers; a large one is not kept, nor a long path."""
+        """Remember a response of status 200 that has all its headers; a large one is not kept, nor a long path.
+
+        Nor is one that is no ASCII: no name is, and which bytes it came in cannot be told.
+        """
         body = response.body if isinstance(response.body, bytes) else b""
-        if len(body) > _BODY_BYTES_MAX or len(request.raw_path) > _PATH_MAX:
+        path = request.raw_path
+        if len(body) > _BODY_BYTES_MAX or len(path) > _PATH_MAX or not path.isascii():
             return
         head = "\r\n".join(["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in response.headers.items())])
         sent = b"" if request.method == "HEAD" else body
         now = self._clock()
         dated = _dated(now, head.encode("ascii"), sent)
-        self._entries[request.method, request.raw_path] = _Entry(now, expires, head.encode("ascii"), sent, *dated)
+        self._entries[request.method, path] = _Entry(now, expires, head.encode("ascii"), sent, *dated)
 
 
 def _dated(now: datetime, head: bytes, body: bytes) -> tuple[datetime, _Ready]:

@@ -3,13 +3,15 @@
 import asyncio
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.web_protocol import RequestHandler
 from support.fakes import Clock
 
 from proxy.front import connection, listener, warm
-from proxy.front.connection import Connection
+from proxy.front.connection import Connection, can_know_again
 from proxy.front.listener import Listener
 from proxy.front.warm import Warm
 
@@ -76,7 +78,8 @@ async def served():
 
 @asynccontextmanager
 async def connected(served):
-    runner = web.ServerRunner(Listener(served.handle, 10, served.again), shutdown_timeout=0.1)
+    served.listener = Listener(served.handle, 10, served.again)
+    runner = web.ServerRunner(served.listener, shutdown_timeout=0.1)
     await runner.setup()
     writers = []
 
@@ -137,8 +140,14 @@ async def test_a_head_has_no_body_when_it_is_known(served):
 
 @pytest.mark.parametrize(
     "more",
-    [b"Authorization: Bearer x\r\n", b"aUTHORIZATION: Bearer x\r\n", b"Padding: " + b"x" * 3000 + b"\r\n"],
-    ids=["credentials", "credentials in another case", "a long head"],
+    [
+        b"Authorization: Bearer x\r\n",
+        b"aUTHORIZATION: Bearer x\r\n",
+        b"Proxy-Authorization: Basic eDp5\r\n",
+        b"Cookie: session=x\r\n",
+        b"Padding: " + b"x" * 3000 + b"\r\n",
+    ],
+    ids=["credentials", "in another case", "for a proxy", "a session", "a long head"],
 )
 async def test_what_is_not_kept_is_read_each_time(served, more):
     async with connected(served) as connect:
@@ -148,13 +157,14 @@ async def test_what_is_not_kept_is_read_each_time(served, more):
         assert (len(served.read), served.known) == (4, [])
 
 
-async def test_what_expires_or_is_forgotten_is_read_again(served):
+@pytest.mark.parametrize("seconds", [61, -1, -1_000_000])
+async def test_what_expires_or_is_forgotten_is_read_again(served, seconds):
     async with connected(served) as connect:
         client = await connect()
         known = await make_known(client)
         served.warm.clear()
         assert await client.get(known) == (b"200", b"/warm/a")
-        served.clock.advance(61)
+        served.clock.advance(seconds)
         assert await client.get(known) == (b"200", b"/warm/a")
         assert (len(served.read), served.known) == (4, [])
 
@@ -262,6 +272,48 @@ async def test_without_what_it_needs_of_aiohttp_everything_is_read(served, monke
         known = await make_known(client)
         assert await client.get(known) == (b"200", b"/warm/a")
         assert served.known == []
+
+
+@pytest.mark.parametrize("slots", [(), ("_waiter", "_messages"), None])
+async def test_another_aiohttp_may_lack_what_is_needed(slots):
+    class Another:
+        pass
+
+    if slots is not None:
+        Another.__slots__ = slots
+    assert not can_know_again(Another)
+    assert can_know_again(RequestHandler)
+
+
+async def test_a_connection_keeps_no_more_of_a_request_than_can_be_known(served):
+    async with connected(served) as connect:
+        client = await connect()
+        for more, is_kept in ((b"", True), (b"Padding: " + b"x" * 3000 + b"\r\n", False)):
+            assert (await client.get(ask("/other", more)))[0] == b"200"
+            (kept,) = served.listener.connections
+            assert (kept.whole is not None) is is_kept
+
+
+async def test_a_path_that_is_no_ascii_is_read_each_time(served):
+    """What aiohttp's parser in C does not let through, but the one in Python does."""
+    made = Connection(web.Server(served.handle), served.again, loop=asyncio.get_running_loop())
+    made.whole = ask("/warm/\xe9").decode().encode("latin-1")
+    request = SimpleNamespace(
+        method="GET", raw_path="/warm/\xe9", version=HttpVersion11, keep_alive=True, protocol=made
+    )
+    served.warm.put(request, web.Response(body=b"{}"), served.clock.now + timedelta(seconds=60))
+    assert served.warm.get(request) is None
+
+
+async def test_a_client_that_only_repeats_does_not_hold_up_a_listener_that_drains(served):
+    async with connected(served) as connect, asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        client = await connect()
+        known = await make_known(client)
+        tasks.create_task(served.listener.drain(20, begin=0.1))
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                assert (await client.get(known))[0] == b"200"
+    assert served.known
 
 
 async def test_a_connection_that_is_to_be_closed_answers_nothing_more():
