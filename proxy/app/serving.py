@@ -26,8 +26,11 @@ from proxy.ops import log
 from proxy.ops.shared import Shared, forget
 
 _log = structlog.get_logger("proxy.app")
-# Folders and files of the state directory: what the workers tell each other, and who has the directory.
+# In the state directory: what the workers tell each other, where it cannot be in memory, and who has the directory.
 RUN, LOCK = "run", "lock"
+# What must be free there: a worker's counters begin with 256 KiB, and containers often have 64 MiB.
+MEMORY_BYTES = 16 * 1024 * 1024
+_MEMORY = Path("/dev/shm")  # noqa: S108 (a folder that is ours alone is made in it, or none)
 # What a container may use, in microseconds of a period (kernel.org, Control Group v2, cpu.max).
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
@@ -157,17 +160,32 @@ def _sockets(settings: Settings) -> Sockets:
 
 @contextmanager
 def _state(folder: Path) -> Iterator[Path]:
-    """Have the state directory for ourselves; return an empty folder in it for what the workers share."""
+    """Have the state directory for ourselves; return an empty folder for what the workers share."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StartError(f"another Sealgate has {folder}: give this one a state_dir of its own") from None
-        run = folder / RUN
-        shutil.rmtree(run, ignore_errors=True)
-        run.mkdir(mode=0o700)
+        run = _run_folder(folder)
         yield run
+        shutil.rmtree(run, ignore_errors=True)
+
+
+def _run_folder(state: Path) -> Path:
+    # Counters are mapped into memory, and who writes to a mapped file on a full disk is killed (SIGBUS): so they lie in
+    # memory, where that has a path and room. Whose folder it is there is in its name.
+    about = state.stat()
+    folders = [state / RUN]
+    with suppress(OSError):
+        if shutil.disk_usage(_MEMORY).free >= MEMORY_BYTES:
+            folders.insert(0, _MEMORY / f"sealgate-{about.st_dev}-{about.st_ino}")
+    for run in folders:
+        shutil.rmtree(run, ignore_errors=True)
+        with suppress(OSError):
+            run.mkdir(mode=0o700)
+            return run
+    raise StartError(f"{folders[-1]} cannot be made anew")
 
 
 def _workers(settings: Settings) -> int:

@@ -3,10 +3,14 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
@@ -14,7 +18,7 @@ from structlog.testing import capture_logs
 from support.serving import serving
 from support.stack import KEY, sign
 
-from proxy.app.serving import _Service, processors
+from proxy.app.serving import _Service, _state, processors
 from proxy.app.sockets import open_sockets
 from proxy.app.supervisor import Supervisor
 from proxy.config import load
@@ -266,6 +270,34 @@ async def test_workers_end_with_a_supervisor_that_was_killed(config):
         await again.ready()
 
 
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run(["unshare", "-Urm", "true"], check=False).returncode != 0,  # noqa: S607
+    reason="no mount namespace can be made here (unshare -Urm)",
+)
+async def test_a_full_disk_ends_no_worker(config, tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    mount = f'mount -t tmpfs -o size=3m tmpfs "{state}" && exec "$@"'
+    async with serving(config, "unshare", "-Urm", "sh", "-c", mount, "sh") as it:
+        await it.ready()
+        assert (await get(it.registry + MANIFEST))[0] == 200
+        fill(Path(f"/proc/{it.number}/root{state}/rest"))
+        for number in range(10):
+            assert (await get(it.registry + MANIFEST))[0] == 200
+            await get(f"{it.registry}/v2/team/unknown-{number}/manifests/1")
+            assert (await get(f"{it.admin}/metrics"))[0] == 200
+        it.send(signal.SIGHUP)
+        await it.event("reloaded")
+        assert (await get(it.registry + MANIFEST))[0] == 200
+        assert not [one for one in it.said if one["event"] == "worker died and is replaced"]
+
+
 async def test_systemd_is_told_and_its_sockets_are_taken(config, tmp_path):
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
@@ -299,6 +331,49 @@ async def test_systemd_is_told_and_its_sockets_are_taken(config, tmp_path):
 
 async def told(manager: socket.socket) -> str:
     return (await asyncio.to_thread(manager.recv, 1000)).decode()
+
+
+@pytest.fixture
+def memory(tmp_path, monkeypatch):
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "state").mkdir()
+    monkeypatch.setattr("proxy.app.serving._MEMORY", tmp_path / "memory")
+    return tmp_path / "memory"
+
+
+def test_what_is_shared_lies_in_memory(memory, tmp_path):
+    with _state(tmp_path / "state") as run:
+        assert run.parent == memory
+        (run / "left").touch()
+        another = tmp_path / "another"
+        with _state(another) as others:
+            assert others != run
+            assert (run / "left").exists()
+    assert list(memory.iterdir()) == []
+
+
+def test_what_one_left_that_was_killed_is_removed(memory, tmp_path):
+    with _state(tmp_path / "state") as run:
+        pass
+    run.mkdir()
+    (run / "left").touch()
+    with _state(tmp_path / "state") as again:
+        assert again == run
+        assert list(run.iterdir()) == []
+
+
+@pytest.mark.parametrize("why", ["no room", "no folder", "another's"])
+def test_without_memory_it_lies_in_the_state(memory, tmp_path, monkeypatch, why):
+    if why == "no room":
+        monkeypatch.setattr("proxy.app.serving.MEMORY_BYTES", 2**62)
+    elif why == "no folder":
+        memory.rmdir()
+    else:
+        with _state(tmp_path / "state") as run:
+            pass
+        run.symlink_to(tmp_path)  # what it can be without our doing, and is not ours to follow
+    with _state(tmp_path / "state") as run:
+        assert run == tmp_path / "state" / "run"
 
 
 @pytest.mark.parametrize(
