@@ -20,7 +20,6 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from proxy.ops.clients import client_kind
 from proxy.ops.shared import Shared
@@ -321,7 +320,7 @@ class Metrics:
         if self._shared is None:
             return self._registry
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, str(self._shared.folder))  # type: ignore[no-untyped-call]
+        registry.register(self._shared.counts())
         PlatformCollector(registry)
         registry.register(self._shared.processes())
         return registry

@@ -58,9 +58,27 @@ class Shared:
                 with suppress(OSError, ValidationError):  # it has ended in this moment
                     yield _SEEN_JSON.validate_json(path.read_bytes())
 
+    def counts(self) -> Collector:
+        """Return what collects the metrics of every worker."""
+        return _Counts(self.folder)
+
     def processes(self) -> Collector:
         """Return what collects CPU, memory and open files of every worker."""
         return _Processes(self)
+
+
+class _Counts(Collector):
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """Collect what MultiProcessCollector does, but for a file that a worker is making in this moment."""
+        files = []
+        for path in self._folder.glob("*.db"):
+            with suppress(FileNotFoundError):  # its worker has ended
+                if path.stat().st_size:
+                    files.append(str(path))
+        return multiprocess.MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _Processes(Collector):
