@@ -1,6 +1,8 @@
 """What one listener bears: how many connections, for how long without a request, and how long a head."""
 
 import asyncio
+import socket
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -8,6 +10,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.front.connection import CAN_KNOW_AGAIN, Again, Connection
+from proxy.front.sending import CLIENT_STALL_SECONDS
 
 # More than the nodes of a large cluster open together. An idle one takes some 20 KiB.
 CONNECTIONS_MAX = 10_000
@@ -53,6 +56,7 @@ class Listener(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Count a connection in."""
         super().connection_made(handler, transport)
+        _limit_stalls(transport)
         if len(self.connections) > self._connections_max:
             transport.abort()
 
@@ -70,3 +74,13 @@ class Listener(web.Server):
                     self.pre_shutdown()
                     await asyncio.gather(*(one.shutdown(None) for one in self.connections))
                     await asyncio.sleep(DRAIN_INTERVAL_SECONDS)
+
+
+def _limit_stalls(transport: asyncio.Transport) -> None:
+    """Let the kernel end a connection whose client takes nothing of what was sent, and be it closed by us already.
+
+    A client that keeps its window shut and acknowledges our probes would hold it for ever (RFC 9293, 3.8.6.1).
+    """
+    connected = transport.get_extra_info("socket")
+    if sys.platform == "linux" and connected is not None:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(CLIENT_STALL_SECONDS * 1000))

@@ -1,6 +1,8 @@
 """How many connections a listener bears, and for how long."""
 
 import asyncio
+import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -149,3 +151,24 @@ async def test_a_listener_drains_so_long_at_most():
         assert server.connections
     assert await client.reader.read() == b""
     await client.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a connection for this")
+async def test_a_client_that_takes_nothing_is_not_waited_for_for_ever(monkeypatch):
+    """It goes on to acknowledge that it is there, so that nothing but a limit ends the connection."""
+    monkeypatch.setattr(listener, "CLIENT_STALL_SECONDS", 0.5)
+
+    async def answer(_: web.BaseRequest) -> web.Response:
+        return web.Response(body=b"x" * 8_000_000)
+
+    server = Listener(answer, 2)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(0)
+        async with listening(2, server) as port, asyncio.timeout(20):
+            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+            while not server.connections:  # noqa: ASYNC110 (nothing tells)
+                await asyncio.sleep(0)
+            client.send(ASK)
+            while server.connections:  # noqa: ASYNC110 (nothing tells)
+                await asyncio.sleep(0.05)
