@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from proxy.formats.api import Discovered, Discovery, Requirement, Source, UntrustedSignature
 from proxy.gate.merge import merged
 from proxy.gate.once import Once
+from proxy.gate.proven import proven_until
 from proxy.gate.timed import TimedSource
 from proxy.gate.trust_ages import TrustAges
 from proxy.policy.evaluate import Lifetimes, evaluate
@@ -17,8 +18,6 @@ from proxy.policy.model import Rule
 from proxy.verdict import Accepted, Evidence, Finding, Rejection, Subject, Verdict
 
 _T = TypeVar("_T")
-# How exactly the end of what is proven is found. Of a day these are eleven times that signatures are verified again.
-PROVEN_WITHIN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,8 @@ class Judge:
         verdict = evaluate(rule, subject, findings, rejections, unreached, now, self._lifetimes)
         if rule is not None and isinstance(verdict, Accepted):
             accepted, furthest = verdict, verdict.expires + rule.accepted_max_stale
-            until = await self._off_the_loop(lambda: proven_until(rule, accepted, candidates, now, furthest))
+            counting = [(it.signer, it.signature, it.finding) for it in candidates if isinstance(it.finding, Evidence)]
+            until = await self._off_the_loop(lambda: proven_until(rule, accepted, counting, now, furthest))
             verdict = replace(accepted, expires=min(accepted.expires, until), proven_until=until)
         return Examination(verdict, candidates, rejections, unreached)
 
@@ -144,30 +144,3 @@ def _verify_all(
         for name, requirement in requirements.items()
         for signature in candidates(requirement)
     )
-
-
-def proven_until(
-    rule: Rule, accepted: Accepted, candidates: Sequence[Candidate], now: datetime, furthest: datetime
-) -> datetime:
-    """Return how long the same signatures go on to be enough, at most until `furthest`, to PROVEN_WITHIN too early.
-
-    What is proven by time ends: the time in which a key is in use, the age that an attestation may have. Verifying is
-    pure, so that it can be asked about times to come; what has ended is taken not to begin again.
-    """
-    counting = [one for one in candidates if isinstance(one.finding, Evidence)]
-
-    def holds(at: datetime) -> bool:
-        findings: dict[str, list[Finding]] = {}
-        for one in counting:
-            signer = rule.signers[one.signer]
-            finding = signer.verify(accepted.subject, one.signature, at) if signer.ends else one.finding
-            findings.setdefault(one.signer, []).append(finding)
-        return isinstance(evaluate(rule, accepted.subject, findings, (), (), at, Lifetimes()), Accepted)
-
-    if holds(furthest):
-        return furthest
-    good, bad = now, furthest
-    while bad - good > PROVEN_WITHIN:
-        middle = good + (bad - good) / 2
-        good, bad = (middle, bad) if holds(middle) else (good, middle)
-    return good

@@ -1,24 +1,26 @@
 """An acceptance ends with what it is proven by: a key that was in use for a time, an attestation that grows too old."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
 from support import cosign
-from support.fakes import START, FakeSigner, image_body
+from support.fakes import START, FakeSigner, Notebook, image_body
 from test_gate import by_digest
 from test_gate_restart import machine  # noqa: F401 (a fixture)
 
 from proxy.crypto.window import Window
 from proxy.demo.signing import simple_signing_payload
+from proxy.formats.api import UntrustedSignature
 from proxy.formats.cosign.verify import WantedKey
-from proxy.gate.judge import PROVEN_WITHIN, Judge
+from proxy.gate.judge import Judge
+from proxy.gate.proven import PROVEN_WITHIN, ROUNDS_MAX, proven_until
 from proxy.policy.evaluate import Lifetimes
 from proxy.policy.expression import parse
 from proxy.policy.match import Pattern
 from proxy.policy.model import Rule
 from proxy.policy.rules import Rules
-from proxy.verdict import Accepted, Reason, Rejection
+from proxy.verdict import Accepted, Evidence, Reason, Rejection
 
 HOUR = timedelta(hours=1)
 
@@ -118,6 +120,52 @@ async def test_a_longer_setting_is_no_proof(machine):  # noqa: F811
     it.bench.clock.now = START + HOUR
     async with it.start() as gate:
         assert not (await gate.pull(image, "client")).decision.served
+
+
+@dataclass(frozen=True)
+class CountingSigner(FakeSigner):
+    """A signer each of whose signatures counts for as many minutes as its payload says, and which counts its work."""
+
+    ends: bool = True
+    verified: list[float] = field(default_factory=list, compare=False)
+
+    def verify(self, subject, signature, now):
+        self.verified.append(1)
+        if now - START >= timedelta(minutes=float(signature.payload)):
+            return Rejection(Reason.CONDITION_NOT_MET, "too old", self.name, signature.location)
+        return Evidence("fake", self.name, signature.location, "fake key", signed=signature.location)
+
+
+MANY = {
+    "copies of one": ("a", {"a": [90] * 100}, 90),
+    "the newest first": ("a", {"a": range(100, 0, -1)}, 100),
+    "the newest last": ("a", {"a": range(1, 101)}, 100),
+    "one does not end": ("a", {"a": [90] * 50 + [10_000] + [90] * 49}, 24 * 60),
+    "both are needed": ("a and b", {"a": [90] * 100, "b": [80] * 10 + [70] * 90}, 80),
+    "one is enough": ("a or b", {"a": [90] * 100, "b": [300] + [10] * 99}, 300),
+    "two are needed": ("2 of (a, b, c)", {"a": [90] * 50, "b": [80] * 50, "c": [100] * 50}, 90),
+    "three of one": ("3 of (a, b, c)", {"a": [90] * 50, "b": [80] * 50, "c": [100] * 50}, 80),
+    "few": ("a", {"a": [5]}, 5),
+}
+
+
+@pytest.mark.parametrize(("require", "minutes", "most"), MANY.values(), ids=MANY.keys())
+def test_many_signatures_are_not_verified_at_each_step(require, minutes, most):
+    signers = {name: CountingSigner(name, Notebook()) for name in minutes}
+    rule = Rule("app", (Pattern.parse("**"),), parse(require), signers)
+    signatures = [
+        (name, UntrustedSignature("fake", f"{name} {number}", str(one).encode()))
+        for name, ones in minutes.items()
+        for number, one in enumerate(ones)
+    ]
+    counting = [(name, one, signers[name].verify(cosign.SUBJECT, one, START)) for name, one in signatures]
+    for signer in signers.values():
+        signer.verified.clear()
+    accepted = Accepted(cosign.SUBJECT, "app", (), START + 24 * HOUR)
+    until = proven_until(rule, accepted, counting, START, accepted.expires)
+    assert timedelta(minutes=most) - PROVEN_WITHIN <= until - START <= timedelta(minutes=most)
+    work = sum(len(signer.verified) for signer in signers.values())
+    assert work <= ROUNDS_MAX * (len(counting) + 12 * 4 * len(signers))
 
 
 async def judged_by_a_key(window):
