@@ -28,6 +28,8 @@ from proxy.ops.shared import Shared, forget
 _log = structlog.get_logger("proxy.app")
 # In the state directory: what the workers tell each other, where it cannot be in memory, and who has the directory.
 RUN, LOCK = "run", "lock"
+# Locked beside what they share by whoever writes to standard error.
+STDERR = "stderr.lock"
 # What must be free there: a worker's counters begin with 256 KiB, and containers often have 64 MiB.
 MEMORY_BYTES = 16 * 1024 * 1024
 _MEMORY = Path("/dev/shm")  # noqa: S108 (a folder that is ours alone is made in it, or none)
@@ -45,6 +47,8 @@ def serve(load: Callable[[], Settings], *, ready: Callable[[Addresses], None]) -
     log.configure(settings.server.log_level)
     _raise_file_limit()
     with _state(settings.server.state_dir) as run:
+        log.share(run / STDERR)
+        log.configure(settings.server.log_level)
         service = _Service(load, settings, _sockets(settings), run)
         ended = partial(forget, run)
         try:
@@ -73,6 +77,7 @@ class _Crew:
 
     def work(self, post: Post) -> int:
         """Serve, in a process of its own."""
+        log.share(self.service.run / STDERR)
         log.configure(self.settings.server.log_level)
         listening = self.sockets.of(post.place, self.size)
         # What this process does not accept from must not be kept open by it: somebody would wait there.

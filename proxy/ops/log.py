@@ -1,9 +1,13 @@
 """The log: one JSON object a line on standard error, without credentials."""
 
+import fcntl
+import io
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
@@ -11,6 +15,8 @@ from structlog.typing import EventDict, Processor
 
 LEVELS = ("debug", "info", "warning", "error")
 REDACTED = "[redacted]"
+# Longer is no line.
+_LINE_BYTES = 1 << 20
 # Deeper is nothing that we log.
 _DEPTH_MAX = 8
 _SECRET_NAME = re.compile(r"authori[sz]ation|passw|secret|token|cookie|credential|api[-_]?key", re.IGNORECASE)
@@ -56,6 +62,33 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
         )
     )
     logging.basicConfig(level=threshold, handlers=[handler], force=True)
+
+
+def share(lock: Path) -> None:
+    """Let what this process writes to standard error at once stay together, where others do so with the same lock.
+
+    The system keeps no more than 4096 bytes together (pipe(7), PIPE_BUF), and an audit line may be longer.
+    """
+    if sys.stderr is not None:
+        buffer = io.BufferedWriter(_Shared(sys.stderr.fileno(), lock), _LINE_BYTES)
+        sys.stderr = io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+class _Shared(io.FileIO):
+    def __init__(self, descriptor: int, lock: Path) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._lock = lock.open("ab")  # each process its own: those that inherit one have a common lock
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 (whatever has bytes)
+        """Write all of it while nobody else does."""
+        rest = memoryview(data)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            while rest:
+                rest = rest[os.write(self.fileno(), rest) :]
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        return memoryview(data).nbytes
 
 
 def redact(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -3,6 +3,10 @@
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
+import time
 
 import pytest
 import structlog
@@ -123,3 +127,22 @@ def test_levels():
     with pytest.raises(ValueError, match="log level 'loud' is none of debug, info, warning, error"):
         configure("loud")
     assert LEVELS == ("debug", "info", "warning", "error")
+
+
+def test_long_lines_of_several_processes_stay_whole(tmp_path):
+    """On a pipe whose reader is slow, which keeps only 4096 bytes together."""
+    program = (
+        "import sys; from pathlib import Path; from proxy.ops import log; log.share(Path(sys.argv[1]))\n"
+        "for _ in range(50): print(sys.argv[2] * 20_000, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "lock")]
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as said:
+        writers = [subprocess.Popen([*command, it], stderr=writing) for it in "abc"]  # noqa: S603 (our own arguments)
+        os.close(writing)
+        lines = []
+        while line := said.readline():
+            lines.append(line.rstrip())
+            time.sleep(0.001)
+    assert [one.wait() for one in writers] == [0, 0, 0]
+    assert sorted(lines) == [it * 20_000 for it in (b"a", b"b", b"c") for _ in range(50)]
