@@ -240,9 +240,7 @@ class Gate:
         outage: RegistryError | None = None
         parents = await self._memory.memberships.parents(repository, digest)
         undisputed = len({parent.member.size for parent in parents}) == 1
-        # Those that are known to be served come first: however many refused images name the blob, they do not hide it.
-        ordered = sorted(parents, key=lambda parent: self._known_rank(repository, parent))
-        for parent in ordered[:PARENTS_TRIED_MAX]:
+        for parent in (await self._likely_first(repository, parents))[:PARENTS_TRIED_MAX]:
             try:
                 grant = await self._grant_by(repository, parent, client)
             except NotFoundError:
@@ -257,6 +255,16 @@ class Gate:
         if outage is not None and not any(grant.served for grant in found):
             raise outage
         return await best_of(found, lambda: self._registry.head_blob(repository, digest))
+
+    async def _likely_first(self, repository: Repository, parents: Sequence[Parent]) -> Sequence[Parent]:
+        """Put first what is known to be served: however many refused images name the blob, they do not hide it."""
+        ordered = sorted(parents, key=lambda parent: self._known_rank(repository, parent))
+        if len(ordered) > PARENTS_TRIED_MAX and self._known_rank(repository, ordered[0]) is Rank.REFUSED:
+            for parent in ordered:  # what this process does not know, another worker may
+                decision = await self._remembered(Subject(repository, parent.digest, parent.tag))
+                if decision is not None and decision.served:
+                    return [parent, *(one for one in ordered if one is not parent)]
+        return ordered
 
     def _known_rank(self, repository: Repository, parent: Parent) -> Rank:
         decision = self._known(Subject(repository, parent.digest, parent.tag))

@@ -270,6 +270,15 @@ async def test_an_acceptance_holds_for_its_lifetime_and_no_longer(machine, pulle
         await settled()
 
 
+async def test_however_many_refused_images_name_a_blob_they_hide_it_from_no_worker(machine, pulled):
+    it = machine()
+    base = b"base layer"
+    good = it.signed(image_body("good", layers=[base]))
+    bad = [it.bench.registry.add(APP, image_body(f"bad {number}", layers=[base])) for number in range(30)]
+    async with pulled(it, by_digest(good), *map(by_digest, bad)) as gate:
+        assert (await gate.blob(APP, Digest.of(base), "client")).served
+
+
 async def test_what_was_never_judged_is_not_served(machine, pulled):
     it = machine()
     it.signed(image_body("good"))
