@@ -84,7 +84,11 @@ class _Crew:
         for sockets in (self.service.sockets, self.service.next):
             sockets.close(but=(*listening.registry, *listening.admin))
         place = Place(listening, Shared(self.service.run, post.number), self.size, post.is_replacement)
-        return work(self.settings, place, pulse=post.pulse, lifeline=post.lifeline)
+        supervisor = os.getppid()
+        code = work(self.settings, place, pulse=post.pulse, lifeline=post.lifeline)
+        if os.getppid() != supervisor:  # it was killed, and cannot clear up
+            shutil.rmtree(self.service.run, ignore_errors=True)
+        return code
 
 
 class _Service:

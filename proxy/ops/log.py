@@ -79,6 +79,11 @@ class _Shared(io.FileIO):
         super().__init__(descriptor, "w", closefd=False)
         self._lock = lock.open("ab")  # each process its own: those that inherit one have a common lock
 
+    def close(self) -> None:
+        """Let go of the lock, not of standard error."""
+        super().close()
+        self._lock.close()
+
     def write(self, data: Any, /) -> int:  # noqa: ANN401 (whatever has bytes)
         """Write all of it while nobody else does."""
         rest = memoryview(data)

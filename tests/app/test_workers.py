@@ -259,13 +259,20 @@ async def test_a_second_one_is_kept_out_of_the_state(config):
         assert (await get(first.registry + MANIFEST))[0] == 200
 
 
+def mapped(process: int) -> set[Path]:
+    lines = Path(f"/proc/{process}/maps").read_text(encoding="utf-8").splitlines()
+    return {Path(line.split(maxsplit=5)[-1]) for line in lines}
+
+
 async def test_workers_end_with_a_supervisor_that_was_killed(config):
     async with serving(config) as it:
         await it.ready()
         workers = it.workers()
+        (shared,) = {path.parent for path in mapped(workers[0]) if path.name.startswith("counter_")}
         it.send(signal.SIGKILL)
         await it.end()
         await until(lambda: not any(os.path.exists(f"/proc/{one}") for one in workers))  # noqa: PTH110
+    assert not shared.exists()
     async with serving(config) as again:  # and what they left is no obstacle
         await again.ready()
 
