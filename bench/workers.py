@@ -61,7 +61,8 @@ def _warm(bench: Bench, url: str) -> Iterator[Row]:
             proxy = stack.enter_context(bench.sealgate(name, port, url, server=f"workers = {number}\n"))
             for _ in range(CONNECTIONS):  # each in its own connection, so that every worker has it
                 ask(proxy, path)
-            wrk = bench.requests_a_second(proxy + path, CONNECTIONS)
+            # What is known again is answered as fast as wrk can ask: nothing is left for a second worker to do.
+            wrk = bench.read_a_second(proxy + path, CONNECTIONS)
             loads[number] = _Load(bench.folder / name, wrk, bench.seconds)
         taken = rounds(bench.rounds, {str(number): load for number, load in loads.items()})
     one, two = loads[1], loads[2]
