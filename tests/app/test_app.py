@@ -7,8 +7,9 @@ import ssl
 
 import pytest
 from aiohttp import ClientSession
-from support.stack import KEY, sign
+from support.stack import sign
 from support.tls import make_tls
+from support.whole import configuration
 
 from proxy.app import clock, running, verify
 from proxy.app.judging import new_id
@@ -26,6 +27,14 @@ GOOD, BAD = image("good"), image("bad")
 # More layers than fit into the pages that the store's file begins with.
 MULTI = index([image(f"multi {one}", architecture=one, layers=100) for one in ("amd64", "arm64")])
 
+SEEN_ONLY = """
+[[rules]]
+name = "seen-only"
+images = ["docker.io/team/warned"]
+require = "release"
+mode = "warn"
+"""
+
 
 @pytest.fixture
 async def upstream():
@@ -41,33 +50,7 @@ async def upstream():
 
 @pytest.fixture
 def config(tmp_path, upstream):
-    path = tmp_path / "sealgate.toml"
-    (tmp_path / "release.pub").write_bytes(KEY.public_pem)
-    path.write_text(f"""
-[server]
-listen = "127.0.0.1:0"
-admin_listen = "127.0.0.1:0"
-state_dir = "state"
-
-[upstreams."docker.io"]
-url = "{upstream}"
-
-[signers.release]
-type = "cosign-key"
-key_file = "release.pub"
-
-[[rules]]
-name = "everything"
-images = ["**"]
-require = "release"
-
-[[rules]]
-name = "seen-only"
-images = ["docker.io/team/warned"]
-require = "release"
-mode = "warn"
-""")
-    return path
+    return configuration(tmp_path, upstream, more=SEEN_ONLY)
 
 
 async def status(url: str, method: str = "GET", **options: object) -> int:

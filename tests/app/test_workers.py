@@ -16,7 +16,8 @@ import pytest
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
 from structlog.testing import capture_logs
 from support.serving import serving
-from support.stack import KEY, sign
+from support.stack import sign
+from support.whole import configuration
 
 from proxy.app.serving import _Service, _state, processors
 from proxy.app.sockets import open_sockets
@@ -45,29 +46,8 @@ async def registry():
 
 @pytest.fixture
 async def config(tmp_path, registry):
-    (tmp_path / "release.pub").write_bytes(KEY.public_pem)
     async with serve_registry(registry) as url:
-        path = tmp_path / "sealgate.toml"
-        path.write_text(f"""
-[server]
-listen = "127.0.0.1:0"
-admin_listen = "127.0.0.1:0"
-state_dir = "state"
-workers = 2
-
-[upstreams."docker.io"]
-url = "{url}"
-
-[signers.release]
-type = "cosign-key"
-key_file = "release.pub"
-
-[[rules]]
-name = "everything"
-images = ["**"]
-require = "release"
-""")
-        yield path
+        yield configuration(tmp_path, url, server="workers = 2")
 
 
 async def get(url: str) -> tuple[int, str]:

@@ -10,6 +10,7 @@ from aiohttp import ClientSession
 from support.content import Told
 from support.fakes import START
 from support.stack import KEY, rule, sign
+from support.whole import configuration
 
 from proxy.app import open_content, running
 from proxy.app import warming as module
@@ -59,28 +60,11 @@ async def url(registry):
         yield url
 
 
-@pytest.fixture
-def config(tmp_path, url):
-    path = tmp_path / "sealgate.toml"
-    (tmp_path / "release.pub").write_bytes(KEY.public_pem)
-    path.write_text(f"""
-[server]
-listen = "127.0.0.1:0"
-admin_listen = "127.0.0.1:0"
-state_dir = "state"
-audit_log = "audit.log"
-[upstreams."docker.io"]
-url = "{url}"
+# Beside the rule for everything.
+MORE = """
 [upstreams."away.test"]
 url = "http://127.0.0.1:1"
 insecure_http = true
-[signers.release]
-type = "cosign-key"
-key_file = "release.pub"
-[[rules]]
-name = "everything"
-images = ["**"]
-require = "release"
 [[rules]]
 name = "seen-only"
 images = ["docker.io/team/warned"]
@@ -92,8 +76,12 @@ images = ["away.test/**"]
 require = "insecure_allow_unverified"
 [cache]
 size = "10GiB"
-""")
-    return path
+"""
+
+
+@pytest.fixture
+def config(tmp_path, url):
+    return configuration(tmp_path, url, server='audit_log = "audit.log"', more=MORE)
 
 
 @pytest.fixture
