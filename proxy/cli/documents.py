@@ -68,6 +68,7 @@ def settings(read: Settings) -> dict[str, Any]:
             "refusal": str(server.refusal),
             "default_upstream": server.default_upstream,
             "state_dir": str(server.state_dir),
+            "workers": server.workers,
         },
         "upstreams": {
             name: {

@@ -112,6 +112,7 @@ def settings(read: Settings) -> None:
                 ("listen", f"{scheme}://{server.listen}, status and metrics at http://{server.admin_listen}"),
                 ("refusal", str(server.refusal)),
                 ("state", str(server.state_dir)),
+                ("workers", str(server.workers)),
             ]
         )
     )

@@ -214,6 +214,7 @@ def test_check_config_prints_json(run, config):
         "signatures": None,
     }
     assert [rule["name"] for rule in read["rules"]] == ["all", "gone"]
+    assert read["server"]["workers"] == 1
     assert read["relaxations"] == ["rule 'all': mode = \"warn\""]
     (who,) = read["signers"]["release"]["who"]
     assert who.startswith("ECDSA P-256 key sha256:")
