@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from socket import socket
 
@@ -83,11 +84,10 @@ class Running(Addresses):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A worker's place among the others: what it listens on, what it shares with them, how many they are."""
+    """A worker's place among the others: what it listens on, what it shares, and whether it follows a dead one."""
 
     listening: Listening
     shared: Shared | None = None
-    workers: int = 1
     is_replacement: bool = False
 
 
@@ -136,22 +136,9 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
             new_id=new_id,
             tasks=tasks,
         )
-
-        def status() -> str:
-            others = shared.others() if shared is not None else ()
-            return render_status(merged([tally.snapshot(clock()), *(other.snapshot for other in others)]))
-
-        admin = Admin(metrics=metrics.render, status=status, ready=lambda: None)
+        admin = Admin(metrics=metrics.render, status=partial(_status_page, tally, shared), ready=lambda: None)
         tasks.create_task(_watch_loop(metrics, tally, shared))
-        tls = _tls(settings)
-        listener = Listener(front.handle, connections_max(), front.again)
-        admin_listener = Listener(admin.handle, connections_max())
-        served = {
-            listener: await _listen(stack, listener, place.listening.registry, tls),
-            admin_listener: await _listen(stack, admin_listener, place.listening.admin, None),
-        }
-        at = addresses(settings, place.listening)
-        it = Running(at.registry, at.admin, place.listening, served)
+        it = await _serve(stack, settings, place.listening, front, admin)
         try:
             yield it
         finally:
@@ -233,6 +220,19 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
+async def _serve(
+    stack: AsyncExitStack, settings: Settings, listening: Listening, front: Front, admin: Admin
+) -> Running:
+    listener = Listener(front.handle, connections_max(), front.again)
+    admin_listener = Listener(admin.handle, connections_max())
+    served = {
+        listener: await _listen(stack, listener, listening.registry, _tls(settings)),
+        admin_listener: await _listen(stack, admin_listener, listening.admin, None),
+    }
+    at = addresses(settings, listening)
+    return Running(at.registry, at.admin, listening, served)
+
+
 async def _listen(
     stack: AsyncExitStack, listener: Listener, sockets: Sequence[socket], tls: ssl.SSLContext | None
 ) -> web.ServerRunner:
@@ -243,6 +243,11 @@ async def _listen(
     for one in sockets:
         await web.SockSite(runner, one, ssl_context=tls, backlog=BACKLOG).start()
     return runner
+
+
+def _status_page(tally: Tally, shared: Shared | None) -> str:
+    others = shared.others() if shared is not None else ()
+    return render_status(merged([tally.snapshot(clock()), *(other.snapshot for other in others)]))
 
 
 async def _watch_loop(metrics: Metrics, tally: Tally, shared: Shared | None) -> None:

@@ -44,15 +44,14 @@ def serve(load: Callable[[], Settings], *, ready: Callable[[Addresses], None]) -
     OSError where an address is taken or the directory is not writable.
     """
     settings = load()
-    log.configure(settings.server.log_level)
     _raise_file_limit()
     with _state(settings.server.state_dir) as run:
         log.share(run / STDERR)
         log.configure(settings.server.log_level)
         service = _Service(load, settings, _sockets(settings), run)
         ended = partial(forget, run)
-        try:
-            with Supervisor(ended, stop_seconds=SHUTDOWN_SECONDS, drain_seconds=DRAIN_SECONDS) as supervisor:
+        with Supervisor(ended, stop_seconds=SHUTDOWN_SECONDS, drain_seconds=DRAIN_SECONDS) as supervisor:
+            try:
                 with suppress(Stopped):
                     supervisor.start(service.crew(settings))
                     service.tell("ready", settings)
@@ -61,9 +60,8 @@ def serve(load: Callable[[], Settings], *, ready: Callable[[Addresses], None]) -
                     supervisor.run(lambda: service.reload(supervisor))
                 systemd.notify(systemd.STOPPING)
                 _log.info("stopping", seconds=SHUTDOWN_SECONDS)
+            finally:
                 service.close()
-        finally:
-            service.close()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +81,7 @@ class _Crew:
         # What this process does not accept from must not be kept open by it: somebody would wait there.
         for sockets in (self.service.sockets, self.service.next):
             sockets.close(but=(*listening.registry, *listening.admin))
-        place = Place(listening, Shared(self.service.run, post.number), self.size, post.is_replacement)
+        place = Place(listening, Shared(self.service.run, post.number), post.is_replacement)
         supervisor = os.getppid()
         code = work(self.settings, place, pulse=post.pulse, lifeline=post.lifeline)
         if os.getppid() != supervisor:  # it was killed, and cannot clear up
@@ -101,13 +99,13 @@ class _Service:
         self.run = run
         self.addresses = addresses(settings, sockets.of(0, 1))
 
-    def crew(self, settings: Settings, sockets: Sockets | None = None) -> _Crew:
-        """Return the workers that these settings ask for."""
+    def crew(self, settings: Settings) -> _Crew:
+        """Return the workers that these settings ask for, on the sockets that come next."""
         # What there is now is shared by all of them; a collection would write to it, and so copy it.
         gc.unfreeze()
         gc.collect()
         gc.freeze()
-        return _Crew(self, settings, sockets or self.sockets, _workers(settings))
+        return _Crew(self, settings, self.next, _workers(settings))
 
     def tell(self, event: str, settings: Settings) -> None:
         """Log where we are found, and what in the settings to think about."""
@@ -146,7 +144,7 @@ class _Service:
             raise StartError("server.state_dir is another one: that needs a restart")
         self.next = self.sockets.moved(server.listen, server.admin_listen, _workers(settings))
         try:
-            supervisor.start(self.crew(settings, self.next))
+            supervisor.start(self.crew(settings))
             self.sockets, before = self.next, self.sockets
         except BaseException:
             self.next, before = self.sockets, self.next
