@@ -1,7 +1,8 @@
 """From the configuration to the verdict: a mirror that lost the signatures, and the registry that it stands for."""
 
 import pytest
-from support.stack import KEY, sign
+from support.stack import sign
+from support.whole import configuration
 
 from proxy.app import verify
 from proxy.config import load
@@ -18,23 +19,9 @@ async def test_a_mirror_that_lost_the_signatures(tmp_path, configured):
     mirror, canonical = Registry(), Registry(token_auth=True)
     APP.add_to(mirror, "team/app", "1")
     sign(canonical, "team/app", APP.media_type, APP.body)
-    (tmp_path / "release.pub").write_bytes(KEY.public_pem)
-    path = tmp_path / "sealgate.toml"
     async with serve(mirror) as at, serve(canonical) as beyond:
         signatures = f'[upstreams."docker.io".signatures]\nurl = "{beyond}"' if configured else ""
-        path.write_text(f"""
-[upstreams."docker.io"]
-url = "{at}"
-{signatures}
-[signers.release]
-type = "cosign-key"
-key_file = "release.pub"
-
-[[rules]]
-name = "everything"
-images = ["**"]
-require = "release"
-""")
+        path = configuration(tmp_path, at, more=signatures)
         verdict = (await verify(load(path), Reference.parse("team/app:1"))).verdict
     assert isinstance(verdict, Accepted if configured else Refused)
     assert bool(canonical.requests) is configured

@@ -47,7 +47,7 @@ class Process:
     def workers(self) -> list[int]:
         """Return the numbers of its children that have not ended, in the order of their start."""
         task = Path(f"/proc/{self.number}/task/{self.number}/children")
-        return [int(one) for one in task.read_text(encoding="ascii").split() if not _is_zombie(int(one))]
+        return [int(one) for one in task.read_text(encoding="ascii").split() if lives(int(one))]
 
     async def end(self) -> int:
         """Wait for its end and return its exit code."""
@@ -57,11 +57,12 @@ class Process:
         return self._process.returncode
 
 
-def _is_zombie(process: int) -> bool:
+def lives(process: int) -> bool:
+    """Say whether a process has not ended; one that nobody has waited for yet has."""
     try:
-        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
-        return True
+        return False
 
 
 @asynccontextmanager

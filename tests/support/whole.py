@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from support.serving import lives
 from support.stack import KEY
 
 from proxy.app import Addresses
@@ -166,7 +167,7 @@ class Serving:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await self.process.wait()
-        while any(map(_lives, pids)):  # noqa: ASYNC110 (they are no children of ours)
+        while any(map(lives, pids)):  # noqa: ASYNC110 (they are no children of ours)
             await asyncio.sleep(0.01)
 
     async def stop(self) -> int:
@@ -179,13 +180,6 @@ class Serving:
 def _kib(file: str, key: str) -> int:
     lines = Path(file).read_text().splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith(f"{key}:")), 0)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
 
 
 @asynccontextmanager
