@@ -1,5 +1,6 @@
 """What is put before cosign and before us: signatures of the tests' own Sigstore, good and bad ones."""
 
+import base64
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -299,9 +300,20 @@ def _contents(shop: Workshop) -> Iterator[_Twist]:
     for name, (old, new) in edits.items():
         payload = classic.payload.replace(old, new) if name != "white space" else classic.payload.replace(b"{", b"{ ")
         yield f"SIG, {name}", replace(classic, payload=payload).signed_by(shop.key), asked
+    text = base64.b64encode(classic.signed_by(shop.key).signature).decode()
+    lines = {
+        "line breaks": "\n".join([text[:64], text[64:], ""]),
+        "line breaks of DOS": "\r\n".join([text[:76], text[76:], ""]),
+        "spaces": f"{text[:64]} {text[64:]}",
+        "a tab": f"{text}\t",
+    }
+    for name, written in lines.items():
+        yield f"SIG, a signature with {name}", _with_signature(classic.signed_by(shop.key), text, written), asked
     edits = {
         "another _type": (b"https://in-toto.io/Statement/v1", b"https://x.test/v1"),
         "no predicate": (b',"predicate":{}', b""),
+        "null as predicate": (b'"predicate":{}', b'"predicate":null'),
+        "a text as predicate": (b'"predicate":{}', b'"predicate":"{}"'),
         "another image": (shop.image.digest.hex.encode(), b"0" * 64),
         "another subject besides": (b'"subject":[', b'"subject":[{"name":"a","digest":{"sha256":"%b"}},' % (b"0" * 64)),
         "a subject that is null": (b'"subject":[', b'"subject":[null,'),
@@ -320,6 +332,11 @@ def _contents(shop: Workshop) -> Iterator[_Twist]:
     }
     for name, change in documents.items():
         yield f"BUNDLE, {name}", _with_document(signed, change(json.dumps(signed.bundle())).encode()), asked
+
+
+def _with_signature(draft: Draft, text: str, written: str) -> SignatureArtifact:
+    made = draft.artifact()
+    return replace(made, manifest_body=made.manifest_body.replace(text.encode(), json.dumps(written)[1:-1].encode()))
 
 
 def _with_document(draft: Draft, document: bytes) -> SignatureArtifact:

@@ -15,9 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from proxy.crypto.keys import PublicKey
 from proxy.formats.cosign.discover import SIGNATURE_ARTIFACT
-from proxy.formats.cosign.dsse import IN_TOTO, pae
+from proxy.formats.cosign.dsse import IN_TOTO, SIGN_PREDICATE, pae
 from proxy.formats.cosign.simplesigning import CRITICAL_TYPE, PAYLOAD_TYPE, SIGNATURE
-from proxy.formats.cosign.verify import SIGN_PREDICATE
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import OCI_MANIFEST, Descriptor
 

@@ -10,6 +10,9 @@ from proxy.oci.errors import MalformedError, OverLimitError
 from proxy.oci.strict_json import count_tokens, loads_object
 
 IN_TOTO = "application/vnd.in-toto+json"
+# What `cosign sign` 3 signs; any other predicate type is an attestation, which says something about an image and
+# approves nothing (CVE-2022-35929).
+SIGN_PREDICATE = "https://sigstore.dev/cosign/sign/v1"
 STATEMENT_TYPES = frozenset({"https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"})
 # sigstore-go's limit (verify/signature.go, maxAllowedSubjects; CVE-2024-45395).
 SUBJECTS_MAX = 1024
@@ -77,13 +80,16 @@ class Statement:
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
-        """Read the payload of an envelope; raises MalformedError, also for members the specification does not know."""
+        """Read the payload of an envelope; raises MalformedError, also for members the specification does not know.
+
+        A sign statement may lack its predicate, which is empty in any case: cosign 3.0.0 to 3.0.4 wrote none.
+        """
         members = _STATEMENT(loads_object(payload, "the statement", VALUES_MAX), "the statement")
         if members["_type"] not in STATEMENT_TYPES:
             raise MalformedError(f"the statement's _type is {members['_type']!a:.60}, which is none of in-toto's")
-        return cls(
-            members["predicateType"], members["subject"], members["predicate"], len(payload), count_tokens(payload)
-        )
+        kind = members["predicateType"]
+        predicate = _predicate(members.get("predicate"), kind)
+        return cls(kind, members["subject"], predicate, len(payload), count_tokens(payload))
 
 
 def text_values(value: object, where: str) -> dict[str, str]:
@@ -106,9 +112,21 @@ def _subject(value: object, where: str) -> StatementSubject:
     return StatementSubject(members.get("digest", {}), members.get("annotations", {}))
 
 
-def _predicate(value: object, where: str) -> dict[str, Any] | str:
+def _predicate(value: object, kind: str) -> dict[str, Any] | str:
+    if kind == SIGN_PREDICATE:
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise MalformedError("the statement.predicate is not an object")
+        return value
+    if value is None:
+        raise MalformedError("the statement has no predicate")
     if not isinstance(value, dict | str):
-        raise MalformedError(f"{where} is neither an object nor a text")
+        raise MalformedError("the statement.predicate is neither an object nor a text")
+    return value
+
+
+def _as_it_is(value: object, _where: str) -> object:
     return value
 
 
@@ -137,6 +155,7 @@ _STATEMENT = wire.message(
         "_type": wire.text,
         "subject": wire.listed(_subject, SUBJECTS_MAX),
         "predicateType": wire.text,
-        "predicate": _predicate,
-    }
+    },
+    # Whether it may be missing, and what it may be, is up to the type.
+    {"predicate": _as_it_is},
 )

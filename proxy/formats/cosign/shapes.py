@@ -10,7 +10,7 @@ from proxy.formats.cosign.bundle import Bundle, Message
 from proxy.formats.cosign.dsse import Envelope
 from proxy.formats.cosign.entry import LogEntry
 from proxy.oci.digest import Digest
-from proxy.oci.errors import MalformedError, OverLimitError
+from proxy.oci.errors import OverLimitError
 from proxy.oci.strict_json import loads_object
 from proxy.verdict import Failure, Reason
 
@@ -66,9 +66,7 @@ def read(signature: UntrustedSignature) -> Candidate | Failure:
 
 def _classic(signature: UntrustedSignature) -> Candidate:
     annotations = signature.annotations
-    signed = wire.binary(annotations.get(simplesigning.SIGNATURE), f"annotation {simplesigning.SIGNATURE}")
-    if not signed:
-        raise MalformedError(f"annotation {simplesigning.SIGNATURE} is empty")
+    signed = simplesigning.signature(annotations)
     return Candidate(
         signature.payload,
         signed,

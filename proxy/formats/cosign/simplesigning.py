@@ -43,6 +43,20 @@ class Payload:
         return cls(critical["type"], critical["image"]["docker-manifest-digest"], members.get("optional", {}))
 
 
+def signature(annotations: Mapping[str, str]) -> bytes:
+    """Return the signature, in DER where it is ECDSA's; raises MalformedError where there is none.
+
+    Line breaks in its base64 are passed over, here and nowhere else: openssl and base64 write them, `cosign attach
+    signature` keeps what it is given, and Go's decoder ignores CR and LF wherever they stand (encoding/base64).
+    """
+    where = f"annotation {SIGNATURE}"
+    text = wire.text(annotations.get(SIGNATURE), where)
+    signed = wire.binary(text.replace("\r", "").replace("\n", ""), where)
+    if not signed:
+        raise MalformedError(f"{where} is empty")
+    return signed
+
+
 def certificate(annotations: Mapping[str, str]) -> bytes | None:
     """Return the certificate beside a signature, in DER; raises MalformedError where it is not one PEM block."""
     pem = annotations.get(CERTIFICATE)

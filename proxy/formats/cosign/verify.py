@@ -12,7 +12,7 @@ from typing import Protocol
 from proxy.crypto.keys import PublicKey
 from proxy.crypto.window import Window
 from proxy.formats.api import UntrustedSignature
-from proxy.formats.cosign.dsse import IN_TOTO, Envelope, Statement
+from proxy.formats.cosign.dsse import IN_TOTO, SIGN_PREDICATE, Envelope, Statement
 from proxy.formats.cosign.entry import Signed
 from proxy.formats.cosign.identity import WantedIdentity
 from proxy.formats.cosign.proof import Demands, Material, Proven, prove_by_certificate, prove_by_key, signed_by
@@ -22,10 +22,6 @@ from proxy.formats.cosign.trust_root import TrustRoot
 from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, OverLimitError
 from proxy.verdict import Failure, Reason
-
-# What `cosign sign` 3 signs; any other predicate type is an attestation, which says something about an image and
-# approves nothing (CVE-2022-35929).
-SIGN_PREDICATE = "https://sigstore.dev/cosign/sign/v1"
 
 Claims = tuple[tuple[str, str], ...]
 

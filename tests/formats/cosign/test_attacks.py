@@ -117,6 +117,7 @@ DSSE_TYPE = "application/vnd.dsse.envelope.v1+json"
 MATERIAL = ("verificationMaterial",)
 ENVELOPE = ("dsseEnvelope",)
 SIG = encoded(KEY.sign(PAYLOAD))
+BUNDLE_SIG = json.loads(BUNDLE)["dsseEnvelope"]["signatures"][0]["sig"]
 NUMBERS = decode_dss_signature(base64.b64decode(SIG))
 ANNOTATED = key_signer(KEY.public, {"env": "prod"})
 
@@ -209,15 +210,75 @@ ATTACKS = [
         edited(lambda one: one.update(messageSignature={"signature": one.pop("dsseEnvelope")["signatures"][0]["sig"]})),
         source_of(GENUINE),
     ),
+    *(
+        Attack(
+            "A27",
+            f"signature-with-{what}",
+            Reason.MALFORMED,
+            classic(PAYLOAD, bad),
+            classic(PAYLOAD, good),
+        )
+        for what, bad, good in (
+            ("a-space", f"{SIG[:64]} {SIG[64:]}", f"{SIG[:64]}\n{SIG[64:]}"),
+            ("a-tab", f"{SIG}\t", f"{SIG}\n"),
+            ("a-line-separator", f"{SIG[:64]}\u2028{SIG[64:]}", f"{SIG[:64]}\r\n{SIG[64:]}\r\n"),
+            ("a-next-line", f"{SIG[:76]}\x85{SIG[76:]}", f"{SIG[:76]}\n{SIG[76:]}\n"),
+            ("a-vertical-tab", f"\v{SIG}", f"\n\r{SIG}"),
+            ("breaks-and-no-padding", f"\n{SIG}".rstrip("=")[:-1], "\n".join(SIG)),
+            ("breaks-only", "\r\n", f"\r{SIG}"),
+        )
+    ),
+    *(
+        Attack(
+            "A27",
+            f"line-break-in-{what}",
+            Reason.MALFORMED,
+            bad,
+            good,
+        )
+        for what, bad, good in (
+            (
+                "a-log-entry",
+                classic(PAYLOAD, extra={LOG_ENTRY: json.dumps(SET | {"SignedEntryTimestamp": "AA\nAA"})}),
+                classic(PAYLOAD, extra={LOG_ENTRY: json.dumps(SET)}),
+            ),
+            (
+                "a-timestamp",
+                classic(PAYLOAD, extra={TIMESTAMP: json.dumps({"SignedRFC3161Timestamp": "AA\nAA"})}),
+                classic(PAYLOAD, extra={TIMESTAMP: json.dumps({"SignedRFC3161Timestamp": "AAAA"})}),
+            ),
+            (
+                "the-signature-of-a-bundle",
+                edited(lambda one: one["dsseEnvelope"]["signatures"][0].update(sig=f"{BUNDLE_SIG}\n")),
+                edited(lambda one: one["dsseEnvelope"]["signatures"][0].update(sig=BUNDLE_SIG)),
+            ),
+        )
+    ),
     Attack("A5", "payload-not-json", Reason.MALFORMED, classic(b"approved"), GOOD),
     Attack("A5", "payload-empty", Reason.MALFORMED, classic(b""), GOOD),
     Attack("A5", "statement-not-json", Reason.MALFORMED, signed_statement(b"approved"), signed_statement(STATEMENT)),
     Attack(
         "A5",
-        "statement-without-predicate",
+        "statement-with-a-predicate-of-another-kind",
         Reason.MALFORMED,
+        signed_statement(says(STATEMENT, b',"predicate":{}', b',"predicate":[]')),
         signed_statement(says(STATEMENT, b',"predicate":{}', b"")),
-        signed_statement(STATEMENT),
+    ),
+    Attack(
+        "A5",
+        "statement-whose-predicate-is-a-text",
+        Reason.MALFORMED,
+        signed_statement(says(STATEMENT, b',"predicate":{}', b',"predicate":"{}"')),
+        signed_statement(says(STATEMENT, b',"predicate":{}', b',"predicate":null')),
+    ),
+    Attack(
+        "A4",
+        "attestation-without-predicate-as-signature",
+        Reason.MALFORMED,
+        signed_statement(
+            says(says(STATEMENT, SIGN_PREDICATE.encode(), b"https://slsa.dev/provenance/v1"), b',"predicate":{}', b"")
+        ),
+        signed_statement(says(STATEMENT, b',"predicate":{}', b"")),
     ),
     Attack(
         "A5",
@@ -391,7 +452,7 @@ ATTACKS = [
         signed_statement(STATEMENT),
     ),
     Attack("A27", "signature-base64-unpadded", Reason.MALFORMED, classic(PAYLOAD, encoded(b"x").rstrip("=")), GOOD),
-    Attack("A27", "signature-base64-spaced", Reason.MALFORMED, classic(PAYLOAD, SIG + "\n"), GOOD),
+    Attack("A27", "signature-base64-spaced", Reason.MALFORMED, classic(PAYLOAD, SIG + " "), GOOD),
     Attack(
         "A27",
         "payload-base64-of-urls",

@@ -60,10 +60,11 @@ def saying(payload, shape=Shape.BUNDLE, **given):
     return signed(replace(begun(shape), payload=payload), **given)
 
 
-def payload_with(old, new, shape=Shape.SIG):
-    payload = begun(shape).payload
-    assert old in payload
-    return saying(payload.replace(old, new), shape)
+def payload_with(old, new, shape=Shape.SIG, predicate_type=None):
+    draft = attestation_of(IMAGE, predicate_type, {}, shape) if predicate_type else begun(shape)
+    assert old in draft.payload
+    given = PROVES if predicate_type else {}
+    return signed(replace(draft, payload=draft.payload.replace(old, new)), **given)
 
 
 def statement_with(old, new):
@@ -279,7 +280,24 @@ SUBJECTS = [
     attack("A5", "payload-no-json", "strict JSON", saying(b"approved", Shape.SIG), GOOD_CLASSIC, **MALFORMED),
     attack("A5", "statement-no-json", "strict JSON", saying(b"approved"), GOOD, **MALFORMED),
     attack(
-        "A5", "statement-without-predicate", "no predicate", statement_with(b',"predicate":{}', b""), GOOD, **MALFORMED
+        "A5",
+        "predicate-that-is-a-list",
+        "not an object",
+        statement_with(b',"predicate":{}', b',"predicate":[]'),
+        statement_with(b',"predicate":{}', b""),
+        **MALFORMED,
+    ),
+    *(
+        attack(
+            "A5",
+            f"attestation-without-predicate-{shape.name}-{len(old)}-{len(new)}",
+            "no predicate",
+            payload_with(old, new, shape, PROVENANCE),
+            payload_with(b'"predicate":{}', b'"predicate":{"a":1}', shape, PROVENANCE),
+            **MALFORMED,
+        )
+        for shape in (Shape.ATT, Shape.BUNDLE)
+        for old, new in ((b',"predicate":{}', b""), (b"{}", b"null"))
     ),
     attack(
         "A27",

@@ -98,8 +98,10 @@ def test_pae():
         ("subject", [{"annotations": []}]),
         ("subject", [{"annotations": None}]),
         ("subject", [{"nome": "x"}]),
-        ("predicate", None),
         ("predicate", []),
+        ("predicate", "{}"),
+        ("predicate", 0),
+        ("predicate", False),
         ("predicateType", None),
         ("_type", None),
         ("other", 1),
@@ -108,6 +110,21 @@ def test_pae():
 def test_statements_refused(member, value):
     with pytest.raises(MalformedError):
         Statement.parse(json.dumps(STATEMENT | {member: value}).encode())
+
+
+@pytest.mark.parametrize("predicate", [{}, {"predicate": None}, {"predicate": {}}])
+def test_sign_statements_may_lack_their_predicate(predicate):
+    """cosign 3.0.0 to 3.0.4 wrote them so."""
+    lacking = {name: value for name, value in STATEMENT.items() if name != "predicate"}
+    assert Statement.parse(json.dumps(lacking | predicate).encode()).predicate == {}
+
+
+@pytest.mark.parametrize("predicate", [{}, {"predicate": None}, {"predicate": []}, {"predicate": 0}])
+@pytest.mark.parametrize("kind", ["", "https://slsa.dev/provenance/v1", f"{STATEMENT['predicateType']}/"])
+def test_attestations_need_a_predicate(predicate, kind):
+    lacking = {name: value for name, value in STATEMENT.items() if name != "predicate"} | {"predicateType": kind}
+    with pytest.raises(MalformedError, match="predicate"):
+        Statement.parse(json.dumps(lacking | predicate).encode())
 
 
 def test_digests_of_a_subject():
