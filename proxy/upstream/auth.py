@@ -8,10 +8,9 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from weakref import WeakValueDictionary
 
-from aiohttp import ClientSession, encode_basic_auth, hdrs
+from aiohttp import encode_basic_auth, hdrs
 from cachetools import TLRUCache
 from yarl import URL
 
@@ -21,6 +20,7 @@ from proxy.upstream.answers import network_errors, read_at_most, status_error
 from proxy.upstream.challenge import Challenge
 from proxy.upstream.endpoint import IDENTITY_TOKEN_USER, Credentials, Endpoint
 from proxy.upstream.origins import token_service
+from proxy.upstream.pool import Pool
 
 # A token is for one repository; the least recently used are forgotten and asked for again.
 TOKENS_MAX = 1000
@@ -48,9 +48,9 @@ class Authenticator:
     for one repository share one token request.
     """
 
-    def __init__(self, endpoint: Endpoint, session: ClientSession, clock: Callable[[], float]) -> None:
+    def __init__(self, endpoint: Endpoint, pool: Pool, clock: Callable[[], float]) -> None:
         self._endpoint = endpoint
-        self._session = session
+        self._pool = pool
         self._challenge: Challenge | None = None
         self._tokens: TLRUCache[str, _Token] = TLRUCache(TOKENS_MAX, _expiry, timer=clock)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -105,14 +105,14 @@ class Authenticator:
     async def _request(self, challenge: Challenge, scope: str) -> _Token:
         endpoint = self._endpoint
         realm = challenge.parameters.get("realm", "")
-        url = token_service(realm, URL(endpoint.url), endpoint.token_realms, plain=endpoint.insecure_http)
+        registry = URL(endpoint.url)
+        url = token_service(realm, registry, endpoint.token_realms, plain=endpoint.insecure_http)
+        self._pool.guard.lead(registry, url)
         server = f"the token service {url.host}"
         query = {"service": challenge.parameters.get("service", ""), "scope": scope}
-        method, options = _token_request(
-            url, {name: text for name, text in query.items() if text}, endpoint.credentials
-        )
+        request = _token_request(url, {name: text for name, text in query.items() if text}, endpoint.credentials)
         with network_errors(server):
-            async with self._session.request(method, allow_redirects=False, **options) as response:
+            async with await self._pool.request(*request) as response:
                 status, headers = response.status, response.headers
                 body = await read_at_most(response, _ANSWER_BYTES_MAX)
         if status in {400, 404}:  # how several registries refuse unknown repositories or credentials
@@ -124,15 +124,18 @@ class Authenticator:
         return _read_token(server, body)
 
 
-def _token_request(url: URL, query: dict[str, str], credentials: Credentials | None) -> tuple[str, dict[str, Any]]:
-    headers = {hdrs.ACCEPT: "application/json", hdrs.ACCEPT_ENCODING: "identity"}
+def _token_request(
+    url: URL, query: dict[str, str], credentials: Credentials | None
+) -> tuple[str, URL, dict[str, str], dict[str, str] | None]:
+    """Return method, URL, headers and form."""
+    headers: dict[str, str] = {hdrs.ACCEPT: "application/json"}
     if credentials is None:
-        return "GET", {"url": url.extend_query(query), "headers": headers}
+        return "GET", url.extend_query(query), headers, None
     if credentials.username != IDENTITY_TOKEN_USER:
         headers[hdrs.AUTHORIZATION] = _basic(credentials)
-        return "GET", {"url": url.extend_query(query), "headers": headers}
+        return "GET", url.extend_query(query), headers, None
     form = {"grant_type": "refresh_token", "refresh_token": credentials.password, "client_id": "sealgate", **query}
-    return "POST", {"url": url, "headers": headers, "data": form}
+    return "POST", url, headers, form
 
 
 def _read_token(server: str, body: bytes) -> _Token:

@@ -28,12 +28,14 @@ from proxy.upstream.answers import media_type, off_the_loop
 from proxy.upstream.auth import Authenticator
 from proxy.upstream.blobs import OK, PARTIAL, RANGE_NOT_SATISFIABLE, BlobStream, blob_stream
 from proxy.upstream.breaker import Breaker
+from proxy.upstream.dialling import Guard
 from proxy.upstream.endpoint import Endpoint, Limits
 from proxy.upstream.listing import LISTING_BYTES_MAX, all_referrers, next_page, read_tags
 from proxy.upstream.observer import Observer
 from proxy.upstream.origins import read_origin
+from proxy.upstream.pool import Pool
 from proxy.upstream.retry import Backoff
-from proxy.upstream.transport import Request, Transport, open_session
+from proxy.upstream.transport import Request, Transport
 
 T = TypeVar("T")
 
@@ -69,12 +71,12 @@ class Upstream:
         self._blobs: Transport
 
     async def __aenter__(self) -> Self:
-        """Open the pools; raises MalformedError where the CA file cannot be used."""
-        limits = self._limits
-        short = open_session(self._endpoint, SHORT_CONNECTIONS_MAX, limits.connect, limits.read)
-        blobs = open_session(self._endpoint, BLOB_CONNECTIONS_MAX, limits.connect, limits.blob_stall)
-        for session in (short, blobs):
-            await self._stack.enter_async_context(session)
+        """Open the pools; raises MalformedError where a file of the endpoint cannot be used."""
+        limits, guard = self._limits, Guard(self._endpoint)
+        short = Pool(self._endpoint, guard, SHORT_CONNECTIONS_MAX, limits.connect, limits.read)
+        blobs = Pool(self._endpoint, guard, BLOB_CONNECTIONS_MAX, limits.connect, limits.blob_stall)
+        for pool in (short, blobs):
+            await self._stack.enter_async_context(pool)
         authenticator = Authenticator(self._endpoint, short, self._backoff.clock)
         breaker = Breaker(self._name, self._backoff.clock, self._left_alone)
         self._short = Transport(self._endpoint, short, authenticator, self._backoff, breaker, self._observer)

@@ -1,22 +1,24 @@
 """Where a request may go: the registry, its token service, the storage that it redirects to.
 
-What an upstream names is checked as it is written. Not covered: a DNS name of a foreign zone that resolves to an
-internal address; who must exclude that limits the proxy's egress.
+What an upstream names is checked here as it is written; what a name resolves to is checked where it is dialled
+(`dialling`).
 """
 
 import re
 from collections.abc import Set as AbstractSet
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from yarl import URL
 
 from proxy.oci.errors import MalformedError, UnavailableError, UpstreamDeniedError
+from proxy.upstream.addresses import Place, place_of, read_address
 
 _DEFAULT_SCHEMES = ("https", "http")
 # RFC 9110, section 10.2.2, and RFC 3986: a URI reference is printable ASCII.
 _URI = re.compile(r"[!-~]+", re.ASCII)
-# What getaddrinfo reads as an IPv4 address though it is not written as one (WHATWG URL, "ends in a number").
-_NUMERIC_LABEL = re.compile(r"0x[0-9a-f]*|[0-9]+", re.ASCII)
+# What is dialled is what was checked: letters, digits, hyphens and underscores, or an IPv6 address without a zone. No
+# percent-encoding and no empty label, which one reader decodes or drops and the next one does not.
+_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.ASCII)
+_SIX = re.compile(r"[0-9a-f:.]*:[0-9a-f:.]*", re.ASCII)
 # A parent like co.uk or com.au: two labels, a country of two letters below which a short label is a category.
 _CATEGORY_SUFFIX = re.compile(r"[^.]{1,3}\.[a-z]{2}", re.ASCII)
 
@@ -41,31 +43,48 @@ def origin_of(url: URL) -> URL:
 
 def is_loopback(host: str) -> bool:
     """Say whether the host is written as this machine: `localhost`, `127.0.0.1`, `::1`."""
-    return _place(host) == "loopback"
+    return place_of(host) is Place.LOOPBACK
 
 
-def redirect_target(current: URL, location: str, registry: URL, hosts: AbstractSet[str], *, plain: bool) -> URL:
+def host_of(url: URL) -> str:
+    """Return the host that is dialled, in lower case and without a final dot; empty where it is no name or address."""
+    host = (url.raw_host or "").lower()
+    return host.removesuffix(".") if _NAME.fullmatch(host) or _SIX.fullmatch(host) else ""
+
+
+def may_be_internal(by: Place | None, to: Place) -> bool:
+    """Whether a server in one network may lead to another: a private one to a private one, this machine to itself."""
+    return by is to and to in {Place.LOOPBACK, Place.PRIVATE}
+
+
+def redirect_target(  # noqa: PLR0913 (who leads where, and what the configuration says of it)
+    current: URL, location: str, registry: URL, hosts: AbstractSet[str], *, plain: bool, place: Place | None = None
+) -> URL:
     """Return where a redirect leads, as it was written, for a signed URL must not be normalised.
 
-    Refused with an UnavailableError: leaving https, plain http unless to loopback or `plain`, and an internal address
-    where the registry is not of the same place (loopback, link-local, private) and the host is not one of `hosts`.
+    `place` is the network in which the server that redirects was reached, where its host is a name. Refused with an
+    UnavailableError: leaving https, plain http unless to loopback or `plain`, and an internal address unless it is the
+    registry's own host, one of `hosts`, or of the network that the redirecting server is in itself.
     """
     try:
         url = current.join(URL(location, encoded=True)) if _URI.fullmatch(location) else URL()
         _ = url.port  # parsed only now
     except ValueError:
         url = URL()
-    host = url.host or ""
+    host = host_of(url)
     if url.scheme not in _DEFAULT_SCHEMES or not host or url.user is not None or url.password is not None:
         raise UnavailableError(f"{registry.host} redirects to something that is no http URL")
     if url.scheme == "http" and (current.scheme == "https" or not (plain or is_loopback(host))):
         raise UnavailableError(f"{registry.host} redirects to plain http at {host[:80]!r}, which is refused")
-    if _place(host) not in {None, _place(registry.host or "")} and not _listed(url, hosts):
-        raise UnavailableError(
-            f"{registry.host} redirects to the internal address {host[:80]!r}, which is refused: "
-            "if that is its storage, add it to redirect_hosts"
-        )
-    return url
+    there = place_of(host)
+    if there is None or host == host_of(registry) or is_listed(host, url.port, hosts):
+        return url
+    if may_be_internal(place_of(host_of(current)) or place, there):
+        return url
+    raise UnavailableError(
+        f"{registry.host} redirects to the internal address {host[:80]!r}, which is refused: "
+        "if that is its storage, add it to redirect_hosts"
+    )
 
 
 def token_service(realm: str, registry: URL, realms: AbstractSet[str], *, plain: bool) -> URL:
@@ -79,17 +98,17 @@ def token_service(realm: str, registry: URL, realms: AbstractSet[str], *, plain:
     Everything else raises UpstreamDeniedError: CVE-2025-27403 and CVE-2026-33540 sent credentials to any realm.
     """
     try:
-        url = URL(realm)
+        url = URL(realm) if _URI.fullmatch(realm) else URL()
     except ValueError:
         url = URL()
-    host = url.host or ""
+    host = host_of(url)
     if url.scheme not in _DEFAULT_SCHEMES or not host or url.user is not None or url.password is not None:
         raise UpstreamDeniedError(f"{registry.host} names a token service that is no http URL")
     if url.scheme == "http" and (registry.scheme == "https" or not (plain or is_loopback(host))):
         raise UpstreamDeniedError(
             f"{registry.host} names a token service at plain http ({host[:80]}), which is refused"
         )
-    if not (_same_family(host, registry.host or "") or _listed(url, realms)):
+    if not (_same_family(host, host_of(registry)) or is_listed(host, url.port, realms)):
         raise UpstreamDeniedError(
             f"{registry.host} names a token service at {host[:80]}, which is not of its domain: "
             f"if it is to get the credentials, add {host[:80]} to token_realms"
@@ -100,36 +119,14 @@ def token_service(realm: str, registry: URL, realms: AbstractSet[str], *, plain:
 def _same_family(host: str, registry: str) -> bool:
     if host == registry:
         return True
-    if _address(registry) or "." not in registry:
+    if read_address(registry) or "." not in registry:
         return False
     parent = registry.partition(".")[2]
     is_domain = "." in parent and not _CATEGORY_SUFFIX.fullmatch(parent)
     return host.endswith("." + registry) or (is_domain and (host == parent or host.endswith("." + parent)))
 
 
-def _listed(url: URL, hosts: AbstractSet[str]) -> bool:
-    return url.host in hosts or f"{url.host}:{url.port}" in hosts
-
-
-def _place(host: str) -> str | None:
-    """Return "loopback", "link-local" or "private" for a host written as such, None for all others."""
-    name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return "loopback"
-    address = _address(name)
-    if address is None:
-        return "private" if _NUMERIC_LABEL.fullmatch(name.rpartition(".")[2]) else None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    if address.is_loopback:
-        return "loopback"
-    if address.is_link_local:
-        return "link-local"
-    return None if address.is_global else "private"
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None
+def is_listed(host: str, port: int | None, hosts: AbstractSet[str]) -> bool:
+    """Whether a configured list has the host, or the host with this port."""
+    written = f"[{host}]" if ":" in host else host
+    return not {host, written, f"{host}:{port}", f"{written}:{port}"}.isdisjoint(one.lower() for one in hosts)

@@ -1,15 +1,10 @@
-"""One request to a registry: authentication, redirects and repetition around aiohttp.
+"""One request to a registry: authentication, redirects and repetition around a pool of connections."""
 
-aiohttp's own redirects, proxies from the environment, cookies and decompression are off: the first would carry the
-Authorization along, the last would change the bytes that a digest names.
-"""
-
-import ssl
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs
+from aiohttp import ClientResponse, hdrs
 from yarl import URL
 
 from proxy.oci.errors import MalformedError, UnavailableError
@@ -20,14 +15,11 @@ from proxy.upstream.challenge import Challenge, parse_challenges
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.observer import Observer
 from proxy.upstream.origins import origin_of, read_origin, redirect_target
+from proxy.upstream.pool import Pool
 from proxy.upstream.retry import Backoff
 
 # Registry, front server, storage: one or two are usual; Go's http.Client gives up after 10.
 REDIRECTS_MAX = 5
-# Signed storage URLs and tokens pass aiohttp's default of 8190 (measured); 32 KiB is what large front servers allow.
-HEADER_BYTES_MAX = 32 * 1024
-# Read ahead of a slow client by at most this (and one more) for each blob; measured fastest.
-READ_BUFFER_BYTES = 1024 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _OK, _UNAUTHORIZED = 200, 401
 _DRAINED_BYTES = 64 * 1024
@@ -45,28 +37,13 @@ class Request:
     accepted: frozenset[int] = frozenset({_OK})
 
 
-def open_session(endpoint: Endpoint, connections: int, connect: float, read: float) -> ClientSession:
-    """Open a pool of at most so many connections; a wait for a free one counts as connecting (seconds)."""
-    return ClientSession(
-        connector=TCPConnector(limit=connections, ssl=_tls(endpoint)),
-        timeout=ClientTimeout(total=None, connect=connect, sock_connect=connect, sock_read=read),
-        cookie_jar=DummyCookieJar(),
-        headers={hdrs.USER_AGENT: "sealgate"},
-        auto_decompress=False,
-        trust_env=False,
-        read_bufsize=READ_BUFFER_BYTES,
-        max_line_size=HEADER_BYTES_MAX,
-        max_field_size=HEADER_BYTES_MAX,
-    )
-
-
 class Transport:
     """Sends requests to one registry through one pool of connections."""
 
     def __init__(  # noqa: PLR0913, PLR0917 (one place makes two of these)
         self,
         endpoint: Endpoint,
-        session: ClientSession,
+        pool: Pool,
         authenticator: Authenticator,
         backoff: Backoff,
         breaker: Breaker,
@@ -74,7 +51,7 @@ class Transport:
     ) -> None:
         self._endpoint = endpoint
         self._origin = read_origin(endpoint.url)
-        self._session = session
+        self._pool = pool
         self._authenticator = authenticator
         self._backoff = backoff
         self._breaker = breaker
@@ -144,18 +121,24 @@ class Transport:
         raise UnavailableError(f"{self._endpoint.name} redirects more than {REDIRECTS_MAX} times")
 
     def _redirected(self, url: URL, response: ClientResponse) -> URL:
-        location = response.headers.get(hdrs.LOCATION, "")
-        endpoint = self._endpoint
-        return redirect_target(url, location, self._origin, endpoint.redirect_hosts, plain=endpoint.insecure_http)
+        location, endpoint, guard = response.headers.get(hdrs.LOCATION, ""), self._endpoint, self._pool.guard
+        target = redirect_target(
+            url,
+            location,
+            self._origin,
+            endpoint.redirect_hosts,
+            plain=endpoint.insecure_http,
+            place=guard.place(url),
+        )
+        guard.lead(url, target)
+        return target
 
     async def _exchange(self, method: str, url: URL, headers: Mapping[str, str]) -> ClientResponse:
         # Storage and token services are others' business.
         attempt = self._breaker.attempt() if origin_of(url) == self._origin else nullcontext()
         async with attempt:
             with network_errors(self._endpoint.name):
-                return await self._session.request(
-                    method, url, headers={hdrs.ACCEPT_ENCODING: "identity", **headers}, allow_redirects=False
-                )
+                return await self._pool.request(method, url, headers)
 
     async def _drain(self, response: ClientResponse) -> None:
         """Give a connection back; a small body is read first, for a connection with an unread one is closed."""
@@ -164,13 +147,3 @@ class Transport:
                 await response.content.read(_DRAINED_BYTES)
         finally:
             response.release()
-
-
-def _tls(endpoint: Endpoint) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if endpoint.ca_file is not None:
-        try:
-            context.load_verify_locations(endpoint.ca_file)
-        except (OSError, ssl.SSLError) as err:
-            raise MalformedError(f"the CA file {endpoint.ca_file} cannot be used: {err}") from None
-    return context

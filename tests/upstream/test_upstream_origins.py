@@ -4,6 +4,7 @@ import pytest
 from yarl import URL
 
 from proxy.oci.errors import MalformedError, UnavailableError, UpstreamDeniedError
+from proxy.upstream.addresses import Place
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.origins import is_loopback, origin_of, read_origin, redirect_target, token_service
 
@@ -29,6 +30,10 @@ HUB = "https://registry-1.docker.io"
         (HUB, "", False),
         (HUB, "https://[bad/token", False),
         (HUB, "https://127.0.0.1/token", False),
+        (HUB, "https://auth%2Edocker.io/token", False),
+        (HUB, "https://aut\uff48.docker.io/token", False),
+        (HUB, "https://auth..docker.io/token", False),
+        (HUB, "https://auth.docker.io./token", True),
         ("https://ghcr.io", "https://ghcr.io/token", True),
         ("https://ghcr.io", "https://auth.ghcr.io/token", True),
         ("https://ghcr.io", "https://other.io/token", False),
@@ -104,6 +109,20 @@ def test_listed_token_services(realm, realms, plain, allowed):
         (HUB, "https://minio.corp:9000@evil.example/x", None),
         (HUB, "https:///x", f"{HUB}/x"),
         (HUB, "file:///etc/passwd", None),
+        (HUB, "https://[::]/x", None),
+        (HUB, "https://[::ffff:0:0]/x", None),
+        (HUB, "https://[64:ff9b::a9fe:a9fe]/x", None),
+        (HUB, "https://[64:ff9b::808:808]/x", "https://[64:ff9b::808:808]/x"),
+        (HUB, "https://[2002:a00:1::1]/x", None),
+        (HUB, "https://[fe80::1%25eth0]/x", None),
+        (HUB, "https://[2606:4700::1%25eth0]/x", None),
+        (HUB, "https://127.0.0.1./x", None),
+        (HUB, "https://127%2E0.0.1/x", None),
+        (HUB, "https://%31%32%37.0.0.1/x", None),
+        (HUB, "https://local%68ost/x", None),
+        (HUB, "https://cdn..example/x", None),
+        (HUB, "https://xn--cdn-9z0a.example/x", "https://xn--cdn-9z0a.example/x"),
+        (HUB, "https://a_b.example/x", "https://a_b.example/x"),
         (HUB, "https://cdn.example/é", None),
         (HUB, "https://cdn.example/a b", None),
         (HUB, "https://cdn.example:0x50/", None),
@@ -115,6 +134,12 @@ def test_listed_token_services(realm, realms, plain, allowed):
         ("http://127.0.0.1:5000", "http://169.254.169.254/x", None),
         ("https://10.0.0.1", "https://10.0.0.2/x", "https://10.0.0.2/x"),
         ("https://10.0.0.1", "https://127.0.0.1/x", None),
+        ("https://10.0.0.1", "https://127.1/x", None),
+        ("https://10.0.0.1", "https://0.0.0.0/x", None),
+        ("https://10.0.0.1", "https://0x7f.1/x", None),
+        ("https://10.0.0.1", "https://[::ffff:10.0.0.2]/x", "https://[::ffff:10.0.0.2]/x"),
+        ("https://169.254.0.1", "https://169.254.169.254/x", None),
+        ("https://169.254.0.1", "https://169.254.0.1/x", "https://169.254.0.1/x"),
     ],
 )
 def test_redirects(registry, location, leads):
@@ -144,6 +169,25 @@ def test_redirects_that_are_configured(registry, location, hosts, plain, allowed
     else:
         with pytest.raises(UnavailableError):
             redirect_target(origin, location, origin, hosts, plain=plain)
+
+
+@pytest.mark.parametrize(
+    ("current", "place", "allowed"),
+    [
+        ("https://10.0.0.1", None, True),
+        ("https://cdn.example", None, False),
+        ("https://cdn.example", Place.PRIVATE, True),
+        ("https://cdn.example", Place.LOOPBACK, False),
+    ],
+)
+def test_the_server_that_redirects_decides_not_the_registry(current, place, allowed):
+    registry = URL("https://10.0.0.1")
+    try:
+        redirect_target(URL(current), "https://10.0.0.9/x", registry, frozenset(), plain=False, place=place)
+    except UnavailableError:
+        assert not allowed
+    else:
+        assert allowed
 
 
 @pytest.mark.parametrize(
