@@ -13,9 +13,9 @@ from proxy.oci.errors import (
     UnknownUpstreamError,
     UpstreamDeniedError,
 )
-from proxy.policy.explain import explain
+from proxy.policy.explain import explain, explain_rejection
 from proxy.policy.model import Decision
-from proxy.verdict import Undetermined
+from proxy.verdict import Rejection, Undetermined
 
 # In every answer. Docker told a registry by the first (docker/distribution, API specification); the second names the
 # product and keeps its parts and their versions to itself.
@@ -36,7 +36,7 @@ class Refusal:
 
     `status` and `code` are what a client is told that has nowhere else to go; `message` is one safe ASCII line of at
     most MESSAGE_MAX characters. `label` is what metrics count it under. `id` is what people quote: it stands in the
-    message, the log and the audit line.
+    message, the log and the audit line. `rule` is set where a rule refused without an image having been judged.
     """
 
     status: int
@@ -45,6 +45,7 @@ class Refusal:
     label: str
     retry_after: int | None = None
     id: str | None = None
+    rule: str | None = None
 
 
 def one_line(text: str, limit: int = MESSAGE_MAX) -> str:
@@ -104,10 +105,22 @@ def from_decision(decision: Decision, image: str) -> Refusal:
     return with_id(refusal, decision.id)
 
 
+def from_rule(rule: str, rejection: Rejection, image: str) -> Refusal:
+    """Say that a rule refuses the whole repository, in the words of a decision about an image."""
+    text = f"sealgate: {short_image(image)} refused by rule {rule}: {explain_rejection(rejection)}"
+    return Refusal(403, "DENIED", one_line(text), rejection.reason, rule=rule)
+
+
 def unknown_blob(image: str) -> Refusal:
     """Say that no accepted manifest of this repository names this blob."""
     words = "blob refused: no manifest that was let through names it; pull the image's manifest first"
     return Refusal(403, "DENIED", one_line(f"sealgate: {short_image(image)}: {words}"), "unknown_blob")
+
+
+def no_accounts() -> Refusal:
+    """Say that a login proves nothing here; a status of 200 would be shown as a password that is right."""
+    message = "sealgate: there are no accounts here and no password is checked: pull without logging in"
+    return Refusal(403, "DENIED", message, "no_accounts")
 
 
 def our_mistake() -> Refusal:

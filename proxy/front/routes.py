@@ -89,7 +89,7 @@ def parse(method: str, raw_path: str, headers: Mapping[str, str]) -> Asked:
     """
     path, _, query_text = raw_path.partition("?")
     if path in {"/v2", "/v2/"}:
-        return Asked(method, Kind.PING)
+        return Asked(method, Kind.PING, dialect=_dialect(headers, has_ns=False))
     shape = _SHAPE.fullmatch(path)
     if method not in {"GET", "HEAD"} or (shape is None and _PULL.fullmatch(path) is None):
         return Asked(method, Kind.UNSUPPORTED)

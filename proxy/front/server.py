@@ -71,6 +71,9 @@ class Observer(Protocol):
 # What is written of a name that could not be read: longer than any that can (distribution-spec: 255, and a digest).
 IMAGE_TEXT_MAX = 400
 
+# RFC 7617, section 2: the realm is shown by clients that ask for a password.
+_NO_ACCOUNTS = 'Basic realm="sealgate: no accounts, no password is checked"'
+
 _MISSING = {Kind.BLOBS: "BLOB_UNKNOWN", Kind.TAGS: "NAME_UNKNOWN"}
 
 
@@ -159,7 +162,9 @@ class Front:
     async def _serve(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         match asked.kind:
             case Kind.PING:
-                return _ping()
+                if "Authorization" in request.headers:
+                    raise _Refused(errors.no_accounts(), "")
+                return _ping(asked)
             case Kind.UNSUPPORTED:
                 raise _Refused(errors.unsupported(asked.method), request.raw_path[:IMAGE_TEXT_MAX])
         what = ("@" if asked.by_digest else ":") + asked.reference if asked.reference else ""
@@ -167,6 +172,7 @@ class Front:
         try:
             repository = self._namespaces.repository(asked)
             image = f"{repository}{what}"
+            self._check_name(repository, image)
             match asked.kind:
                 case Kind.MANIFESTS:
                     return await self._manifest(request, asked, repository, image)
@@ -180,6 +186,12 @@ class Front:
             raise _Refused(errors.bad_request(err), image) from None
         except RegistryError as err:
             raise _Refused(errors.from_error(err, image, _MISSING.get(asked.kind, "MANIFEST_UNKNOWN")), image) from None
+
+    def _check_name(self, repository: Repository, image: str) -> None:
+        """Refuse every read of a repository that no image may come from, before anything is asked for it."""
+        no = self._gate.refused_by_name(repository)
+        if no is not None:
+            raise _Refused(errors.from_rule(*no, image), image)
 
     async def _manifest(
         self, request: web.BaseRequest, asked: Asked, repository: Repository, image: str
@@ -245,8 +257,17 @@ async def _in_time(work: Callable[[], Awaitable[T]]) -> T:
         raise UnavailableError("the answer takes too long; ask again, the work goes on") from None
 
 
-def _ping() -> web.Response:
-    return web.Response(body=b"{}", headers={**errors.COMMON_HEADERS, "Content-Type": "application/json"})
+def _ping(asked: Asked) -> web.Response:
+    """Answer the version check. Clients repeat it with credentials to test a login, and pull without a check.
+
+    containers/image reads a challenge of a 200 too, and sends credentials to it, or an empty user name where it has
+    none (measured: podman 4.3, skopeo 1.9); pulls go on as before, and a login can be told and refused. The others read
+    the challenge of a 401 only, which would send Docker's pulls to Docker Hub.
+    """
+    headers = {**errors.COMMON_HEADERS, "Content-Type": "application/json"}
+    if asked.dialect is Dialect.CONTAINERS_IMAGE:
+        headers["WWW-Authenticate"] = _NO_ACCOUNTS
+    return web.Response(body=b"{}", headers=headers)
 
 
 def _client(request: web.BaseRequest) -> str:

@@ -20,11 +20,12 @@ from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError
 from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
+from proxy.policy.evaluate import refused_by_name
 from proxy.policy.model import Decision, Rule
 from proxy.policy.rules import Rules
 from proxy.stores.grants import Member, Parent
 from proxy.stores.verdicts import VerdictKey
-from proxy.verdict import Subject, Undetermined
+from proxy.verdict import Rejection, Subject, Undetermined
 
 # Decisions and grants kept in memory, 3 KiB each together (`make bench`, memory). Of the others the stores know.
 REMEMBERED_MAX = 5_000
@@ -101,6 +102,13 @@ class Gate:
         self._rules = rules
         self._grants.clear()
 
+    def refused_by_name(self, repository: Repository) -> tuple[str, Rejection] | None:
+        """Return the rule that refuses all of this repository, and why; None where the image has to be judged.
+
+        It is asked before anything is read for a client: manifests, blobs, tags and referrers alike.
+        """
+        return refused_by_name(self._rules.match(repository), repository)
+
     async def pull(self, reference: Reference, client: str) -> Pulled:
         """Resolve, judge and remember; once for all who ask at once, and to the end even if they have left.
 
@@ -116,7 +124,8 @@ class Gate:
         rule = rules.match(reference.repository)
         manifest, fresh_until = await self._contents.fetch(reference, rule.tag_max_stale if rule else timedelta(0))
         subject = Subject(reference.repository, manifest.digest, reference.tag)
-        if await self._is_signature_artifact(reference.repository, manifest):
+        refused = refused_by_name(rule, reference.repository) is not None
+        if not refused and await self._is_signature_artifact(reference.repository, manifest):
             await self._remember_members(subject, manifest)
             return Pulled(manifest, None, fresh_until, rules)
         decision = await self._decide(subject, client)

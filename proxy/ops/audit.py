@@ -22,7 +22,7 @@ from proxy.ops.clients import shown_user_agent
 from proxy.ops.metrics import verdict_name
 from proxy.policy import plain
 from proxy.policy.explain import explain
-from proxy.policy.model import Decision
+from proxy.policy.model import Decision, Mode
 from proxy.verdict import Accepted, Refused, Rejection, Undetermined
 
 # Lines of about 1 KiB that may wait while the disk is slow.
@@ -72,12 +72,14 @@ class Audit:
         time: datetime,
         image: str,
         reason: str,
+        rule: str | None = None,
         form: str,
         client: str,
         user_agent: str,
     ) -> None:
         """Write that a request was refused; `decision` is None where something else than the policy refused it.
 
+        `rule` is the one that refused the whole repository, so that no image was judged.
         `image` is what was asked for, `form` how the client was told, `identifier` the id in the client's message.
         """
         fields: dict[str, Any] = {"image": image[:TEXT_MAX], "reason": reason, "form": form}
@@ -88,6 +90,8 @@ class Audit:
                 "verdict": verdict_name(decision.verdict),
                 "mode": decision.mode.value,
             }
+        elif rule is not None:
+            fields |= {"rule": rule, "verdict": "refused", "mode": Mode.ENFORCE.value}
         fields |= {"client": client[:TEXT_MAX], "user_agent": shown_user_agent(user_agent)}
         self._put(time, "refused_pull", identifier, fields)
 

@@ -50,6 +50,11 @@ class Refusal(Protocol):
         """What people quote; that of the decision where there is one."""
         ...
 
+    @property
+    def rule(self) -> str | None:
+        """The rule that refused without an image having been judged, None otherwise."""
+        ...
+
 
 class Observer:
     """Tells operators what happens. No method raises or waits."""
@@ -89,6 +94,7 @@ class Observer:
             time=now,
             image=image,
             reason=refusal.label,
+            rule=refusal.rule,
             form=form,
             client=client,
             user_agent=user_agent,

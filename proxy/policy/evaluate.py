@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from proxy.oci.reference import Repository
 from proxy.policy.expression import Expression, Signatures, holds, missing, names
-from proxy.policy.model import InsecureAllowUnverified, Refuse, Rule
+from proxy.policy.model import InsecureAllowUnverified, Mode, Refuse, Rule
 from proxy.verdict import (
     Accepted,
     Evidence,
@@ -78,17 +79,13 @@ def evaluate(  # noqa: PLR0913, PLR0917 (everything that a verdict depends on, a
     beside it. Not having found enough proves nothing while a place is unreached.
     """
     refused_until = now + lifetimes.refused
-    if rule is None:
-        rejection = Rejection(Reason.NO_RULE, f"no rule matches {subject.repository}")
-        return Refused(subject, NO_RULE, (rejection,), refused_until)
-    match rule.require:
-        case Refuse():
-            rejection = Rejection(Reason.REFUSED_BY_RULE, f"rule {rule.name} refuses every image that it matches")
-            return Refused(subject, rule.name, (rejection,), refused_until)
-        case InsecureAllowUnverified():
-            return InsecureUnverified(subject, rule.name, now + lifetimes.accepted)
-        case expression:
-            signers = sorted(names(expression))
+    if rule is None or isinstance(rule.require, Refuse):
+        name, rejection = _refused_by_name(rule, subject.repository)
+        return Refused(subject, name, (rejection,), refused_until)
+    if isinstance(rule.require, InsecureAllowUnverified):
+        return InsecureUnverified(subject, rule.name, now + lifetimes.accepted)
+    expression = rule.require
+    signers = sorted(names(expression))
     found = [finding for name in signers for finding in findings.get(name, ())]
     signatures = {name: {_told(one) for one in findings.get(name, ()) if isinstance(one, Evidence)} for name in signers}
     if holds(expression, signatures):
@@ -98,6 +95,23 @@ def evaluate(  # noqa: PLR0913, PLR0917 (everything that a verdict depends on, a
         return Undetermined(subject, rule.name, "; ".join(dict.fromkeys(unreached)))
     failed = [*(one for one in found if isinstance(one, Rejection)), *rejections]
     return Refused(subject, rule.name, _why(expression, signatures, failed), refused_until)
+
+
+def refused_by_name(rule: Rule | None, repository: Repository) -> tuple[str, Rejection] | None:
+    """Return the rule's name and its reason where it refuses all of a repository; None for every other rule.
+
+    Such a rule needs no registry to decide, so nothing of the repository is to be asked for or given out. In another
+    mode than `enforce` a rule refuses nothing.
+    """
+    if rule is not None and (not isinstance(rule.require, Refuse) or rule.mode is not Mode.ENFORCE):
+        return None
+    return _refused_by_name(rule, repository)
+
+
+def _refused_by_name(rule: Rule | None, repository: Repository) -> tuple[str, Rejection]:
+    if rule is None:
+        return NO_RULE, Rejection(Reason.NO_RULE, f"no rule matches {repository}")
+    return rule.name, Rejection(Reason.REFUSED_BY_RULE, f"rule {rule.name} refuses every image that it matches")
 
 
 def _told(evidence: Evidence) -> str:

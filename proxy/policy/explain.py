@@ -38,6 +38,11 @@ def explain(judged: Decision | Verdict) -> str:
     return _one_line(words, LENGTH_MAX)
 
 
+def explain_rejection(rejection: Rejection) -> str:
+    """Return one reason in the same form as `explain`."""
+    return _one_line(_rejection(rejection), LENGTH_MAX)
+
+
 def _one_line(text: str, length: int) -> str:
     """Make any text printable ASCII, at most `length` characters; what is cut off or replaced is seen to be."""
     plain = "".join(char if " " <= char <= "~" else "?" for char in text)

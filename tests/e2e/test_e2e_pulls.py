@@ -1,5 +1,6 @@
 """What the product is for: a verified image arrives, a refused one does not, whatever the client tries."""
 
+import json
 import re
 from urllib.error import HTTPError
 
@@ -37,6 +38,37 @@ def test_refused_image_is_held(the_stage: Stage, sealgate: str, client: Client, 
     assert record.outcome is Outcome.HELD, str(record)
     assert REFUSED[name] in record.pull.output, str(record)
     assert _ID.search(record.pull.output), str(record)
+
+
+@pytest.mark.parametrize("program", ["podman", "skopeo", "buildah"])
+def test_a_login_does_not_say_that_a_password_was_checked(the_stage: Stage, sealgate: str, program: str) -> None:
+    """A pull with credentials for the mirror, from before or from elsewhere, goes on as before."""
+    image, proxy = the_stage.images["signed"], sealgate.removeprefix("http://")
+    (client,) = (client for client in CLIENTS if client.name == f"{program} mirror")
+    the_stage.lab.hub.settle()
+    with the_stage.lab.box() as box:
+        client.configure(box, sealgate)
+        base = (f"--root={box.folder}/root", f"--runroot={box.folder}/runroot", "--storage-driver=vfs")
+        options = () if program == "skopeo" else base
+        file = str(box.folder / "auth.json")
+        login = (program, *options, "login", "--tls-verify=false", f"--authfile={file}", "-u=user", "-p=secret", proxy)
+        said = box.run(*login)
+        assert said.code, said.output
+        assert "Succeeded" not in said.output
+        box.write("auth.json", json.dumps({"auths": {proxy: {"auth": "dXNlcjpzZWNyZXQ="}}}))
+        pull = ("copy", f"--authfile={file}", f"docker://{image.by_tag}", f"dir:{box.folder}/image")
+        pulled = box.run(
+            program, *(pull if program == "skopeo" else (*options, "pull", f"--authfile={file}", image.by_tag))
+        )
+        assert pulled.code == 0, pulled.output
+    assert the_stage.lab.hub.settle() == []
+
+
+def test_docker_takes_any_login_for_a_success(the_stage: Stage, sealgate: str) -> None:
+    """It sends no password where nothing asks for one; a challenge would send its pulls to Docker Hub."""
+    with the_stage.lab.box() as box, dockerd(box, sealgate) as docker:
+        said = docker("login", "-u", "user", "-p", "secret", sealgate.removeprefix("http://"))
+    assert "Login Succeeded" in said.output, said.output
 
 
 @_each_client

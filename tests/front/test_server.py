@@ -17,6 +17,7 @@ from proxy.oci.digest import Digest
 from proxy.oci.manifest import OCI_INDEX
 from proxy.policy.model import Mode
 
+CONTAINERS_IMAGE = {"Docker_Distribution_API_Version": "registry/2.0"}
 GOOD, BAD, MULTI, DOCKER = (
     image("good"),
     image("bad"),
@@ -55,6 +56,18 @@ async def test_ping(stack):
     status, response, body = await stack.get("/v2/")
     assert (status, body) == (200, b"{}")
     assert response.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
+
+
+@pytest.mark.parametrize(("headers", "challenged"), [({}, False), (CONTAINERS_IMAGE, True)])
+async def test_a_login_is_refused_and_a_pull_that_brings_credentials_is_not(stack, headers, challenged):
+    """A 200 to a login would say that a password was checked; Docker sends none where nothing asks for it."""
+    status, response, _ = await stack.get("/v2/", **headers)
+    assert (status, "WWW-Authenticate" in response.headers) == (200, challenged)
+    status, response, body = await stack.get("/v2/", Authorization="Basic dTpw", **headers)
+    assert (status, "WWW-Authenticate" in response.headers) == (403, False)
+    assert "no password is checked" in json.loads(body)["errors"][0]["message"]
+    assert (await stack.get(manifest_path("good"), Authorization="Basic dTpw", **headers))[0] == 200
+    assert (await stack.get(blob_path("good", GOOD.blobs[1]), Authorization="Basic Og==", **headers))[0] == 200
 
 
 @pytest.mark.parametrize(("name", "one"), [("good", GOOD), ("multi", MULTI), ("docker", DOCKER)])

@@ -218,6 +218,16 @@ def test_a_refused_pull_is_one_line(path, judged, fields):
     ]
 
 
+def test_a_pull_that_a_rule_refused_without_an_image_names_the_rule(path):
+    audit = Audit.open(path, pytest.fail)
+    audit.refused_pull(
+        None, identifier="q1", time=NOW, image="x", reason="no_rule", rule="none", form="hold", client="", user_agent=""
+    )
+    audit.close()
+    (line,) = written(path)
+    assert (line["rule"], line["verdict"], line["mode"]) == ("none", "refused", "enforce")
+
+
 def test_appends_and_follows_a_file_that_is_moved_away(path):
     for number in range(2):
         audit = Audit.open(path, pytest.fail)

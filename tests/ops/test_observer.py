@@ -14,7 +14,7 @@ from proxy.ops.observer import Observer
 from proxy.ops.status import Tally, render_status
 
 REQUEST = SimpleNamespace(remote="10.0.0.7", headers={"User-Agent": DOCKER})
-REFUSAL = SimpleNamespace(message="sealgate: ghcr.io/org/app:v1 refused", label="not_signed", id="q1")
+REFUSAL = SimpleNamespace(message="sealgate: ghcr.io/org/app:v1 refused", label="not_signed", id="q1", rule=None)
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.policy import NOW, SUBJECT, evidence, rejection, rule
 
-from proxy.policy.evaluate import REJECTIONS_MAX, Lifetimes, evaluate
+from proxy.policy.evaluate import REJECTIONS_MAX, Lifetimes, evaluate, refused_by_name
+from proxy.policy.model import Mode
 from proxy.verdict import Accepted, InsecureUnverified, Reason, Refused, Undetermined
 
 LIFETIMES = Lifetimes(timedelta(hours=2), timedelta(seconds=30))
@@ -46,6 +47,22 @@ def test_evidence_does_not_help_where_no_signature_does(require):
     assert verdict.rejections[0].reason is (Reason.REFUSED_BY_RULE if require else Reason.NO_RULE)
     assert verdict.rule == ("rule" if require else "none")
     assert verdict.expires == NOW + timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("of", "refused"),
+    [
+        (None, ("none", Reason.NO_RULE)),
+        (rule("refuse"), ("rule", Reason.REFUSED_BY_RULE)),
+        (rule("refuse", mode=Mode.WARN), None),
+        (rule("refuse", mode=Mode.AUDIT), None),
+        (rule("release"), None),
+        (rule("insecure_allow_unverified"), None),
+    ],
+)
+def test_which_rules_refuse_a_whole_repository(of, refused):
+    said = refused_by_name(of, SUBJECT.repository)
+    assert (said and (said[0], said[1].reason)) == refused
 
 
 def test_unverified_is_not_accepted():

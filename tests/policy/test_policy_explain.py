@@ -3,7 +3,7 @@
 import pytest
 from support.policy import NOW, SUBJECT, evidence, rejection
 
-from proxy.policy.explain import LENGTH_MAX, explain
+from proxy.policy.explain import LENGTH_MAX, explain, explain_rejection
 from proxy.policy.model import Decision, Mode, OnOutage, Stale
 from proxy.verdict import Accepted, InsecureUnverified, Reason, Refused, Undetermined
 
@@ -34,6 +34,7 @@ def test_every_reason_has_words(reason):
     verdict = Refused(SUBJECT, "rule", (rejection(reason, DETAIL), rejection(Reason.MALFORMED, "other")), NOW)
     assert explain(verdict) == WORDS[reason]
     assert explain(Decision("id", verdict, Mode.ENFORCE, OnOutage.REFUSE)) == WORDS[reason]
+    assert explain_rejection(verdict.rejections[0]) == WORDS[reason]
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,13 @@ class Stack:
     clock: Clock
     session: ClientSession
     suspects: Suspects
+    gate: Gate
+    warm: Warm
+
+    def use(self, rules: Rules) -> None:
+        """Decide by other rules from now on, as a reload does."""
+        self.gate.use(rules)
+        self.warm.clear()
 
     def repository(self, name: str) -> Repository:
         return Repository.of("docker.io", name)
@@ -178,7 +185,7 @@ async def running(  # noqa: PLR0913 (each with a default)
             observer=watch,
             tasks=tasks,
         )
-        suspects = Suspects(time.monotonic)
+        suspects, warm = Suspects(time.monotonic), Warm(clock)
         transfers = Transfers(
             source=ups, store=content, tasks=tasks, observer=watch, on_cut=suspects.cut, sleep=no_sleep
         )
@@ -188,11 +195,11 @@ async def running(  # noqa: PLR0913 (each with a default)
             blobs=Blobs(ups, transfers, suspects, watch, prefetch_layers=prefetch_layers),
             namespaces=Namespaces(frozenset(table), "docker.io"),
             form=form,
-            warm=Warm(clock),
+            warm=warm,
             observer=watch,
             monotonic=time.monotonic,
             new_id=lambda: f"id{next(ids)}",
             tasks=tasks,
         )
         async with listening(front.handle) as url, ClientSession(auto_decompress=False) as session:
-            yield Stack(url, watch, clock, session, suspects)
+            yield Stack(url, watch, clock, session, suspects, gate, warm)
