@@ -12,8 +12,8 @@ from proxy.config.mistakes import Mistake, key_path, read_table
 from proxy.config.schema import SignatureRegistry, Upstream
 from proxy.oci.errors import MalformedError
 from proxy.oci.reference import DOCKER_HUB
+from proxy.upstream.base_url import BaseUrl
 from proxy.upstream.endpoint import Credentials, Endpoint
-from proxy.upstream.origins import read_origin
 
 # Docker Hub's name in image names is not where its API is.
 _DOCKER_HUB_URL = "https://registry-1.docker.io"
@@ -43,7 +43,7 @@ def _with_signatures(mirror: Endpoint, table: Mapping[str, Any], folder: Path, m
     where = ("upstreams", mirror.name, "signatures")
     read = read_table(SignatureRegistry, table, where, folder, mistakes)
     canonical = _endpoint(mirror.name, read, where, mistakes) if read is not None else None
-    if canonical is not None and read_origin(canonical.url) == read_origin(mirror.url):
+    if canonical is not None and BaseUrl.parse(canonical.url) == BaseUrl.parse(mirror.url):
         what = f"{canonical.url} is where the images come from too"
         hint = "signatures are looked for there anyway; this table is for the registry that a mirror at url stands for"
         mistakes.append(Mistake(key_path(*where, "url"), what, hint))

@@ -19,7 +19,7 @@ from proxy.oci.strict_json import loads_object
 from proxy.upstream.answers import network_errors, read_at_most, status_error
 from proxy.upstream.challenge import Challenge
 from proxy.upstream.endpoint import IDENTITY_TOKEN_USER, Credentials, Endpoint
-from proxy.upstream.origins import token_service
+from proxy.upstream.origins import read_origin, token_service
 from proxy.upstream.pool import Pool
 
 # A token is for one repository; the least recently used are forgotten and asked for again.
@@ -105,7 +105,7 @@ class Authenticator:
     async def _request(self, challenge: Challenge, scope: str) -> _Token:
         endpoint = self._endpoint
         realm = challenge.parameters.get("realm", "")
-        registry = URL(endpoint.url)
+        registry = read_origin(endpoint.url)
         url = token_service(realm, registry, endpoint.token_realms, plain=endpoint.insecure_http)
         self._pool.guard.lead(registry, url)
         server = f"the token service {url.host}"

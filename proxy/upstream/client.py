@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanag
 from typing import Self, TypeVar
 
 from aiohttp import ClientResponse, hdrs
-from yarl import URL
 
 from proxy.formats.api import Referrers
 from proxy.oci.digest import Digest
@@ -26,13 +25,13 @@ from proxy.oci.manifest import (
 from proxy.oci.reference import Reference, Repository
 from proxy.upstream.answers import media_type, off_the_loop
 from proxy.upstream.auth import Authenticator
+from proxy.upstream.base_url import BaseUrl
 from proxy.upstream.blobs import OK, PARTIAL, RANGE_NOT_SATISFIABLE, BlobStream, blob_stream
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.dialling import Guard
 from proxy.upstream.endpoint import Endpoint, Limits
 from proxy.upstream.listing import LISTING_BYTES_MAX, all_referrers, next_page, read_tags
 from proxy.upstream.observer import Observer
-from proxy.upstream.origins import read_origin
 from proxy.upstream.pool import Pool
 from proxy.upstream.retry import Backoff
 from proxy.upstream.transport import Request, Transport
@@ -62,7 +61,7 @@ class Upstream:
     ) -> None:
         self._endpoint = endpoint
         self._name = endpoint.name
-        self._origin = read_origin(endpoint.url)
+        self._base = BaseUrl.parse(endpoint.url)
         self._backoff = backoff
         self._limits = limits or Limits()
         self._observer = observer or Observer()
@@ -159,8 +158,8 @@ class Upstream:
         What is over a limit of `listing`, or cannot be read, is cut off, and the answer says so.
         """
         with self._observed("referrers"):
-            path, what = repository.path, f"list of referrers of {repository.path}@{digest}"
-            url = self._url(repository, f"referrers/{digest}")
+            what = f"list of referrers of {repository.path}@{digest}"
+            url, path = self._base.url(repository, f"referrers/{digest}"), self._base.path(repository)
             request = Request("GET", url, path, what, {hdrs.ACCEPT: OCI_INDEX}, _NO_REFERRERS_API | {OK})
             seconds = self._limits.total
             return await self._within(seconds, all_referrers(self._short, request, self._name, seconds))
@@ -171,38 +170,34 @@ class Upstream:
         """Return one page of at most `n` tags after `last`, and the `last` that asks for the next page, if any."""
         with self._observed("tags"):
             query = {name: str(value) for name, value in (("n", n), ("last", last)) if value is not None}
-            url = self._url(repository, "tags/list").with_query(query)
-            response, body = await self._fetch(
-                Request("GET", url, repository.path, f"list of tags of {repository.path}"), LISTING_BYTES_MAX
-            )
+            url = self._base.url(repository, "tags/list").with_query(query)
+            what = f"list of tags of {repository.path}"
+            request = Request("GET", url, self._base.path(repository), what)
+            response, body = await self._fetch(request, LISTING_BYTES_MAX)
             tags = await off_the_loop(read_tags, self._whole_listing(body))
-            following = next_page(response, self._name, self._origin)
+            following = next_page(response, self._name, self._base.origin)
             # A registry may page by a token of its own; `last` is what the specification lets every client say.
             return tags, (following.query.get("last") or tags[-1]) if following is not None and tags else None
 
     def _manifest_request(
         self, method: str, reference: Reference, accepted: frozenset[int] = frozenset({OK})
     ) -> Request:
-        path = reference.repository.path
-        name, what = (f"{reference.tag}", f"{path}:{reference.tag}")
+        repository = reference.repository
+        name, what = (f"{reference.tag}", f"{repository.path}:{reference.tag}")
         if reference.digest is not None:
-            name, what = (f"{reference.digest}", f"{path}@{reference.digest}")
-        url = self._url(reference.repository, f"manifests/{name}")
+            name, what = (f"{reference.digest}", f"{repository.path}@{reference.digest}")
+        url, path = self._base.url(repository, f"manifests/{name}"), self._base.path(repository)
         return Request(method, url, path, f"manifest {what}", {hdrs.ACCEPT: ACCEPT}, accepted)
 
     def _blob_request(
         self, method: str, repository: Repository, digest: Digest, range_header: str | None = None
     ) -> Request:
-        url = self._url(repository, f"blobs/{digest}")
+        url, path = self._base.url(repository, f"blobs/{digest}"), self._base.path(repository)
         what = f"blob {repository.path}@{digest}"
         if range_header is None:
-            return Request(method, url, repository.path, what)
+            return Request(method, url, path, what)
         accepted = frozenset({OK, PARTIAL, RANGE_NOT_SATISFIABLE})
-        return Request(method, url, repository.path, what, {hdrs.RANGE: range_header}, accepted)
-
-    def _url(self, repository: Repository, below: str) -> URL:
-        # The parts were checked when they were parsed: nothing in them needs or may have percent-encoding.
-        return URL(f"{self._origin}/v2/{repository.path}/{below}", encoded=True)
+        return Request(method, url, path, what, {hdrs.RANGE: range_header}, accepted)
 
     async def _fetch(self, request: Request, limit: int) -> tuple[ClientResponse, bytes]:
         return await self._within(self._limits.total, self._short.fetch(request, limit, self._limits.total))

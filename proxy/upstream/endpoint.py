@@ -5,7 +5,8 @@ from pathlib import Path
 
 from proxy.oci.errors import MalformedError
 from proxy.oci.reference import canonical_registry
-from proxy.upstream.origins import is_loopback, read_origin
+from proxy.upstream.base_url import BaseUrl
+from proxy.upstream.origins import is_loopback
 
 # The user name that Docker's credential helpers give with an identity (refresh) token (docker-credential-helpers).
 IDENTITY_TOKEN_USER = "<token>"  # noqa: S105 (a name, not a secret)
@@ -31,7 +32,8 @@ class Credentials:
 class Endpoint:
     """One line of the closed table of upstreams.
 
-    `name` is the registry's canonical name (`docker.io`), `url` where it is asked (`https://registry-1.docker.io`).
+    `name` is the registry's canonical name (`docker.io`), `url` where it is asked (`https://registry-1.docker.io`,
+    or below a path: `base_url`).
     `ca_file` (PEM) is trusted besides the system's roots, as Docker's `ca.crt` is. Plain http is for loopback, or with
     `insecure_http`. `token_realms` and `redirect_hosts` are host names (or `host:port`) of token services and of
     storage that the rules of `origins` would refuse. `signatures` is the registry that this one is a mirror of, where
@@ -52,7 +54,7 @@ class Endpoint:
         """Check once what everything below relies on."""
         if canonical_registry(self.name) != self.name:
             raise MalformedError(f"{self.name!r} is not the canonical name: write {canonical_registry(self.name)!r}")
-        origin = read_origin(self.url)
+        origin = BaseUrl.parse(self.url).origin
         if origin.scheme == "http" and not (self.insecure_http or is_loopback(origin.host or "")):
             raise MalformedError(f"{self.url} is plain http and not loopback: use https, or set insecure_http")
 

@@ -24,15 +24,17 @@ _CATEGORY_SUFFIX = re.compile(r"[^.]{1,3}\.[a-z]{2}", re.ASCII)
 
 
 def read_origin(text: str) -> URL:
-    """Read the configured URL of a registry: scheme, host and port, nothing else; raises MalformedError."""
+    """Read scheme, host and port of a registry's configured URL; raises MalformedError where it has more but a path."""
     try:
         url = URL(text)
     except ValueError:
         raise MalformedError(f"{text[:80]!r} is not a URL") from None
     if url.scheme not in _DEFAULT_SCHEMES or not url.host:
         raise MalformedError(f"{text[:80]!r} is not an http or https URL")
-    if url != url.origin().with_path("/"):
-        raise MalformedError("the URL of a registry is only scheme, host and port: no user, path or query")
+    if url.user is not None or url.password is not None:
+        raise MalformedError("the URL of a registry has no user; write username and password_file")
+    if "?" in text or "#" in text:
+        raise MalformedError("the URL of a registry has no query and no fragment")
     return origin_of(url)
 
 

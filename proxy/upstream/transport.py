@@ -10,11 +10,12 @@ from yarl import URL
 from proxy.oci.errors import MalformedError, UnavailableError
 from proxy.upstream.answers import check_identity, network_errors, read_at_most, status_error
 from proxy.upstream.auth import Authenticator
+from proxy.upstream.base_url import BaseUrl
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.challenge import Challenge, parse_challenges
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.observer import Observer
-from proxy.upstream.origins import origin_of, read_origin, redirect_target
+from proxy.upstream.origins import origin_of, redirect_target
 from proxy.upstream.pool import Pool
 from proxy.upstream.retry import Backoff
 
@@ -27,7 +28,10 @@ _DRAINED_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A GET or HEAD below `/v2/`. `what` names it in errors, `accepted` are the statuses that its sender reads."""
+    """A GET or HEAD below `/v2/`. `what` names it in errors, `accepted` are the statuses that its sender reads.
+
+    `repository` is what the repository is called there, which tokens are for (`base_url`).
+    """
 
     method: str
     url: URL
@@ -50,7 +54,8 @@ class Transport:
         observer: Observer,
     ) -> None:
         self._endpoint = endpoint
-        self._origin = read_origin(endpoint.url)
+        base = BaseUrl.parse(endpoint.url)
+        self._origin, self._api = base.origin, base.api
         self._pool = pool
         self._authenticator = authenticator
         self._backoff = backoff
@@ -97,7 +102,7 @@ class Transport:
         fields = response.headers.getall(hdrs.WWW_AUTHENTICATE, [])
         await self._drain(response)
         if not fields:
-            ping = await self._exchange("GET", self._origin / "v2/", {})
+            ping = await self._exchange("GET", self._api / "", {})
             fields = ping.headers.getall(hdrs.WWW_AUTHENTICATE, [])
             await self._drain(ping)
         try:
