@@ -67,6 +67,11 @@ class _TstInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownAuthority(Failure):
+    """The timestamp names nobody whom the trust root knows: it proves nothing, and shows nothing to be wrong either."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimestampAuthority:
     """An authority of a trust root: the certificate that signs, its issuer, and so on to the anchor; and its window.
 
@@ -85,11 +90,15 @@ class TimestampAuthority:
         object.__setattr__(self, "_issuers", (Authority(self.chain[1:] if signer else self.chain, self.window),))
 
     def signer_of(self, signed: UntrustedSignedData) -> Certificate | None:
-        """Find the certificate that the signer says to hold: the authority's own, or if it has none, one sent along."""
+        """Find the certificate that the signer says to hold: the authority's own, or if it has none, one sent along.
+
+        One that came along is this authority's if it says that one of the authority's CAs issued it.
+        """
         if self._signer:
             return self._signer if signed.names(self._signer) else None
+        own = {ca.subject for ca in self.chain}
         sent = (_readable(der) for der in signed.certificates)
-        return next((one for one in sent if one and signed.names(one)), None)
+        return next((one for one in sent if one and signed.names(one) and one.issuer in own), None)
 
     def flaw_of(self, signer: Certificate, moment: datetime) -> Failure | None:
         """Find why this authority cannot have signed by this certificate at this moment, or nothing."""
@@ -104,7 +113,8 @@ class TimestampAuthority:
 def timestamp(token: bytes, content: bytes, authorities: Sequence[TimestampAuthority]) -> datetime | Failure:
     """Find when the content existed, by a TimeStampResp in DER (RFC 3161, 2.4.2), as Sigstore has them.
 
-    Raises MalformedError for what cannot be read, and OverLimitError above the limits of `proxy.crypto.cms`.
+    The failure is an UnknownAuthority where the timestamp is by nobody whom the trust root knows. Raises MalformedError
+    for what cannot be read, and OverLimitError above the limits of `proxy.crypto.cms`.
     """
     if len(token) > TOKEN_BYTES_MAX:
         raise OverLimitError(f"a timestamp is longer than {TOKEN_BYTES_MAX} bytes")
@@ -123,21 +133,23 @@ def token_time(token: bytes, content: bytes, authorities: Sequence[TimestampAuth
     signed = UntrustedSignedData.parse(token)
     if isinstance(signed, Failure):
         return signed
-    # 2. What is signed says when this content existed.
+    # 2. The signer is one of an authority of the trust root: what anybody else says is not looked at.
+    named = [(one, signer) for one in authorities if (signer := one.signer_of(signed))]
+    if not named:
+        return UnknownAuthority(Reason.TIME_NOT_PROVEN, "the timestamp is not by an authority of the trust root")
+    # 3. What is signed says when this content existed.
     moment = _claimed_time(signed, content)
     if isinstance(moment, Failure):
         return moment
-    # 3. The signer is one of an authority of the trust root.
-    named = [(one, signer) for one in authorities if (signer := one.signer_of(signed))]
-    failure = _unproven("the timestamp is not by an authority of the trust root")
+    flaws = []
     for authority, signer in named:
         # 4. The authority is believed and all certificates are valid at that time; the signer's is for timestamps.
         # 5. It signed.
         flaw = authority.flaw_of(signer, moment) or signed.flaw(signer)
         if flaw is None:
             return moment
-        failure = flaw
-    return failure
+        flaws.append(flaw)
+    return flaws[-1]
 
 
 def _claimed_time(signed: UntrustedSignedData, content: bytes) -> datetime | Failure:

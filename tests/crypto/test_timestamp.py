@@ -41,7 +41,7 @@ from support.tsa import (
 
 from proxy.crypto.chain import CHAIN_LENGTH_MAX, parse_certificate
 from proxy.crypto.cms import BAG_CERTIFICATES_MAX, TOKEN_BYTES_MAX, UntrustedSignedData
-from proxy.crypto.timestamp import TimestampAuthority, timestamp, token_time
+from proxy.crypto.timestamp import TimestampAuthority, UnknownAuthority, timestamp, token_time
 from proxy.crypto.window import Window
 from proxy.oci.errors import MalformedError, OverLimitError
 from proxy.verdict import Failure, Reason
@@ -294,6 +294,37 @@ def test_nothing_else_counts(changes, reason, detail):
     assert detail in found.detail
 
 
+# Of nobody whom the trust root knows nothing is looked at, so that nothing of it can be wrong.
+STRANGERS = {
+    "other content": {"content": b"another signature"},
+    "unreadable content": {"info": sequence() + b"\0"},
+    "another purpose": {"content_type": DATA},
+    "hash that is not accepted": {"hash": "sha1", "imprint_hash": "sha1"},
+    "signature of another": {"signing_key": make_key("P-256", "somebody")},
+    "its certificates": {"certificates": STRANGER.certificate_chain},
+    "the certificates of one that is known": {"certificates": TSA.certificate_chain},
+}
+
+
+@pytest.mark.parametrize("authorities", [[], [TSA.authority()], [TimestampAuthority(TSA.chain[1:], ALWAYS)]])
+@pytest.mark.parametrize("changes", STRANGERS.values(), ids=STRANGERS)
+def test_what_a_stranger_says_is_not_looked_at(changes, authorities):
+    assert isinstance(judge(STRANGER, authorities=authorities, **changes), UnknownAuthority)
+
+
+@pytest.mark.parametrize("changes", STRANGERS.values(), ids=STRANGERS)
+def test_what_one_that_is_known_says_is(changes):
+    """Also where it is known by its CA alone."""
+    for authorities in ([TSA.authority()], [TimestampAuthority(TSA.chain[1:], ALWAYS)]):
+        try:
+            found = judge(**{"certificates": TSA.certificate_chain} | changes, authorities=authorities)
+        except MalformedError:
+            continue
+        expected = NO_AUTHORITY if changes.get("certificates") == STRANGER.certificate_chain else ""
+        assert found == AT or (isinstance(found, Failure) and expected in found.detail)
+        assert not isinstance(found, UnknownAuthority) or expected
+
+
 MALFORMED = {
     "bytes behind the response": ({"behind": b"\0"}, "a timestamp is not readable"),
     "bytes behind the TSTInfo": ({"info": sequence() + b"\0"}, "TSTInfo is not readable"),
@@ -379,7 +410,7 @@ class TestCasAlone:
             (TSA, None, NO_AUTHORITY),
             (TSA, [b"\x30\x00"], NO_AUTHORITY),
             (TSA, STRANGER.certificate_chain, NO_AUTHORITY),
-            (STRANGER, STRANGER.certificate_chain, "of the timestamp authority: the certificate is issued by"),
+            (STRANGER, STRANGER.certificate_chain, NO_AUTHORITY),
             (TSA, [der(TWIN.chain[0]), *TSA.certificate_chain], OTHER_CERTIFICATE),
             (SELF_MADE, SELF_MADE.certificate_chain, "of the timestamp authority: "),
             (replace(TSA, chain=(OTHER_PURPOSE,)), [der(OTHER_PURPOSE)], ALONE),
@@ -530,7 +561,7 @@ def test_what_cosign_wrote(case, expected):
 TSPCLIENT = {
     "TimeStampToken": datetime(2021, 9, 17, 14, 9, 10, tzinfo=UTC),
     "SHA1TimeStampToken": "hash algorithm",
-    "TimeStampTokenNoRoot": "message imprint",
+    "TimeStampTokenNoRoot": NO_AUTHORITY,
     "TimeStampTokenWithInvalidSignature": NOT_SIGNED,
     "TimeStampTokenWithInvalidSigningCertificateV1": MalformedError,
     "TimeStampTokenWithInvalidSigningCertificateV2": MalformedError,
@@ -538,7 +569,7 @@ TSPCLIENT = {
     "TimeStampTokenWithInvalideContentType": "is not a TSTInfo",
     "TimeStampTokenWithMismatchCertHash": OTHER_CERTIFICATE,
     "TimeStampTokenWithSHA1CertHash": "hash algorithm 1.3.14.3.2.26",
-    "TimeStampTokenWithSigningCertificateV1": "message imprint",
+    "TimeStampTokenWithSigningCertificateV1": NO_AUTHORITY,
     "TimeStampTokenWithSigningCertificateV1NoCert": MalformedError,
     "TimeStampTokenWithSigningCertificateV2NoCert": MalformedError,
     "TimeStampTokenWithTSTInfoVersion2": "TSTInfo is not of version 1",

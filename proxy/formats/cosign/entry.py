@@ -54,17 +54,30 @@ class Signed:
     content: bytes | Digest | Envelope = field(repr=False)
 
 
+def read_body(entry: LogEntry) -> EntryBody | Failure:
+    """Read the body, which must be of a known kind, the one that the bundle declares.
+
+    Raises MalformedError for a body that is not of its kind's form.
+    """
+    body = EntryBody.parse(entry.body)
+    if (
+        not isinstance(body, Failure)
+        and entry.kind is not None
+        and (entry.kind, entry.version) != (body.kind, body.version)
+    ):
+        return _not_proven(f"the log entry is declared as {entry.kind!a:.40}, and is of another kind or version")
+    return body
+
+
 def check_binding(entry: LogEntry, signed: Signed) -> Failure | None:
     """Check that the entry is about this signature, this verifier and this content; None if it is (CVE-2022-36056).
 
     That the entry is in a log is not checked here. Raises MalformedError for a body that is not of its kind's form.
     """
     # 1. The body is of a kind that is known, and which the bundle declares.
-    body = EntryBody.parse(entry.body)
+    body = read_body(entry)
     if isinstance(body, Failure):
         return body
-    if entry.kind is not None and (entry.kind, entry.version) != (body.kind, body.version):
-        return _not_proven(f"the log entry is declared as {entry.kind!a:.40}, and is of another kind or version")
     # 2. It is about this signature.
     if body.signature != signed.signature:
         return _not_proven("the log entry is about another signature")

@@ -13,10 +13,10 @@ from cryptography.x509 import Certificate
 from proxy.crypto.chain import CODE_SIGNING, issuer_at, parse_certificate
 from proxy.crypto.keys import PublicKey
 from proxy.crypto.sct import check_scts
-from proxy.crypto.timestamp import timestamp
+from proxy.crypto.timestamp import UnknownAuthority, timestamp
 from proxy.crypto.tlog import TransparencyLog, check_inclusion, check_promise, check_window, log_of
 from proxy.formats.cosign.dsse import Envelope
-from proxy.formats.cosign.entry import LogEntry, Signed, check_binding
+from proxy.formats.cosign.entry import LogEntry, Signed, check_binding, read_body
 from proxy.formats.cosign.identity import Identity, WantedIdentity
 from proxy.formats.cosign.shapes import Extras
 from proxy.formats.cosign.trust_root import TrustRoot
@@ -109,7 +109,7 @@ def prove_by_certificate(  # noqa: PLR0911 (a check list leaves where a check fa
         return failure
     # 3. Somebody vouches for the time of the signature: a certificate lives ten minutes, and says nothing without one.
     if not proven.times:
-        return Failure(Reason.TIME_NOT_PROVEN, "neither the log nor a timestamp proves when it was signed")
+        return _no_time(material.extras)
     moments = [one.moment for one in proven.times]
     if failure := _check_log_windows(material.extras.entries, root, moments, proven):
         return failure
@@ -135,22 +135,26 @@ def _issuer(leaf: Certificate, root: TrustRoot, moments: Sequence[datetime]) -> 
 
 
 def _prove_log(material: Material, root: TrustRoot, demands: Demands, proven: Proven) -> Failure | None:
-    """Check every entry; one that does not hold spoils the others."""
-    seen: set[tuple[bytes, int]] = set()
-    for entry in material.extras.entries:
-        log = log_of(root.logs, entry.log_id)
-        if log is None:
-            if demands.log:
-                return Failure(Reason.LOG_NOT_PROVEN, f"log {entry.log_id.hex():.16}... is not in the trust root")
-            continue
-        if (log.log_id, entry.index) in seen:
-            return Failure(Reason.LOG_NOT_PROVEN, "one log entry is there twice")
-        seen.add((log.log_id, entry.index))
+    """Check every entry of a log of the trust root; one that does not hold spoils the others.
+
+    Entries of other logs prove nothing and harm nothing, as long as they can be read.
+    """
+    entries = material.extras.entries
+    if len({(entry.log_id, entry.index) for entry in entries}) < len(entries):
+        return Failure(Reason.LOG_NOT_PROVEN, "one log entry is there twice")
+    known = [(entry, log) for entry in entries if (log := log_of(root.logs, entry.log_id))]
+    for entry, log in known:
         if failure := _prove_entry(entry, log, material.signed, proven):
             return failure
-    if demands.log and not seen:
+    if demands.log and not known:
+        return _no_entry(entries)
+    return next((body for one in entries if one.kind and isinstance(body := read_body(one), Failure)), None)
+
+
+def _no_entry(entries: Sequence[LogEntry]) -> Failure:
+    if not entries:
         return Failure(Reason.LOG_NOT_PROVEN, "there is no entry of a transparency log")
-    return None
+    return Failure(Reason.LOG_NOT_PROVEN, f"log {entries[0].log_id.hex():.16}... is not in the trust root")
 
 
 def _prove_entry(entry: LogEntry, log: TransparencyLog, signed: Signed, proven: Proven) -> Failure | None:
@@ -178,23 +182,37 @@ def _prove_entry(entry: LogEntry, log: TransparencyLog, signed: Signed, proven: 
 
 
 def _prove_timestamps(material: Material, root: TrustRoot, demands: Demands, proven: Proven) -> Failure | None:
+    """Check every timestamp by an authority of the trust root; one that does not hold spoils the others.
+
+    Those by others prove nothing and harm nothing, as long as they can be read.
+    """
     times: dict[datetime, None] = {}
+    unknown: Failure | None = None
     for token in material.extras.timestamps:
         found = _timestamp(token, material.extras.timestamped, root)
-        if isinstance(found, Failure):
+        if isinstance(found, UnknownAuthority):
+            unknown = found
+        elif isinstance(found, Failure):
             return found
-        times[found] = None
+        else:
+            times[found] = None
     proven.times += [Time(moment, "timestamp authority") for moment in times]
     if demands.timestamp and not times:
-        return Failure(Reason.TIME_NOT_PROVEN, "there is no timestamp by an authority of the trust root")
+        return unknown or Failure(Reason.TIME_NOT_PROVEN, "there is no timestamp by an authority of the trust root")
     return None
+
+
+def _no_time(extras: Extras) -> Failure:
+    # All timestamps that are there are by strangers: else there were a time, or a failure.
+    why = "; the timestamp is not by an authority of the trust root" if extras.timestamps else ""
+    return Failure(Reason.TIME_NOT_PROVEN, f"neither the log nor a timestamp proves when it was signed{why}")
 
 
 def _timestamp(token: bytes, contents: Sequence[bytes], root: TrustRoot) -> datetime | Failure:
     found: datetime | Failure = Failure(Reason.TIME_NOT_PROVEN, "there is nothing that a timestamp could be of")
     for content in contents:
         found = timestamp(token, content, root.timestamp_authorities)
-        if not isinstance(found, Failure):
+        if isinstance(found, UnknownAuthority) or not isinstance(found, Failure):
             return found
     return found
 
@@ -206,7 +224,7 @@ def _check_log_windows(
     for entry in entries:
         log = log_of(root.logs, entry.log_id)
         if log is None:
-            continue  # not demanded, and proves nothing
+            continue  # proves nothing
         if flaw := next((flaw for moment in moments if (flaw := check_window(log, moment))), None):
             return flaw
         proven.log_indexes.append(entry.index)

@@ -337,6 +337,11 @@ EXCUSES = [
         r"not enough sources",
         r"timestampAuthorities until 2026-11-20 12:00:00\+",
     ),
+    Excuse(
+        "a timestamp by an authority that is not in the trust root proves nothing and harms nothing (cosign)",
+        r"no Timestamp Authorities have been provided",
+        "Rekor 1, timestamp, timestampAuthorities",
+    ),
     Excuse("it verifies P-256 with SHA-256 only", r"invalid signature|Signature is invalid", "key P-(384|521)"),
     Excuse("it passes ECDSA's arguments to any key", r"positional argument", "key (RSA|Ed25519)"),
     Excuse(

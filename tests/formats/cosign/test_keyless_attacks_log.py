@@ -120,8 +120,14 @@ def forged_root(draft):
     return replace(draft, entries=(replace(entry, index=0, proof=proof),))
 
 
-def twice(draft):
-    return replace(draft, entries=draft.entries * 2)
+def twice(draft, last=None):
+    return replace(draft, entries=(*draft.entries, *draft.entries[-last if last else 0 :]))
+
+
+def beside_strangers(draft, **changes):
+    """Add an entry of a log that the trust root does not know."""
+    (entry,) = ELSEWHERE.logged(replace(draft, entries=()), AT).entries
+    return replace(draft, entries=(*draft.entries, replace(entry, **changes)))
 
 
 def twice_by_two_names(draft):
@@ -160,7 +166,8 @@ def attack(number, what, says, *trials, reason=Reason.LOG_NOT_PROVEN):
     return Attack(number, what, reason, says, *trials)
 
 
-RETIRED = windowed(REKOR2, AT - DAY, AT, 2)
+RETIRED, RETIRED_BEFORE = (windowed(REKOR2, AT - DAY, end, 2) for end in (AT, AT - SECOND))
+HELM = canonical({"kind": "helm", "apiVersion": "0.0.1", "spec": {}})
 BOTH_SHAPES = [(CLASSIC, "classic"), (BUNDLE, "bundle")]
 GOOD, GOOD2 = changed(same), changed(same, log="rekor2")
 BY_KEY = {"signer": KEY, "who": by_key()}
@@ -416,10 +423,44 @@ WHOSE = [
     ),
     attack(
         "A31",
-        "unknown-log-beside-a-known-one",
+        "bad-entry-of-a-known-log-beside-a-good-one",
+        "another signature",
+        changed(lambda draft: replace(draft, entries=(*made(image=OTHER, logs=("rekor2",)).entries, *draft.entries))),
+        changed(beside_strangers),
+    ),
+    attack(
+        "A31",
+        "two-unknown-logs",
         "not in the trust root",
-        changed(lambda draft: ELSEWHERE.logged(draft, AT)),
-        changed(two_of_two_logs),
+        lambda: trial(beside_strangers(ELSEWHERE.logged(made(logs=(), stamped=True), AT, "rekor2"))),
+        changed(lambda draft: ELSEWHERE.logged(beside_strangers(draft), AT, "rekor2")),
+    ),
+    attack(
+        "A31",
+        "unknown-log-tells-the-time-of-a-retired-one",
+        "not in use",
+        changed(beside_strangers, log="rekor2", signer=KEY, who=by_key(), root=RETIRED_BEFORE),
+        changed(beside_strangers, log="rekor2", signer=KEY, who=by_key(), root=RETIRED),
+    ),
+    attack(
+        "A9",
+        "one-entry-of-an-unknown-log-twice",
+        "there twice",
+        changed(lambda draft: twice(beside_strangers(draft), 1)),
+        changed(beside_strangers),
+    ),
+    *(
+        attack("A24", f"{what}-of-an-unknown-log", says, changed(change), changed(beside_strangers), reason=reason)
+        for what, says, change, reason in (
+            ("junk", "strict JSON", lambda draft: beside_strangers(draft, body=b"\0"), Reason.MALFORMED),
+            ("unknown-kind", "are not read", lambda draft: beside_strangers(draft, body=HELM), Reason.UNSUPPORTED),
+            (
+                "declared-as-another-kind",
+                "of another kind",
+                lambda draft: beside_strangers(draft, kind="intoto", version="0.0.2"),
+                Reason.LOG_NOT_PROVEN,
+            ),
+        )
     ),
     attack(
         "A31",
@@ -446,10 +487,10 @@ WHOSE = [
     attack("A9", "one-entry-twice", "there twice", changed(twice), changed(two_of_two_logs)),
     attack(
         "A9",
-        "one-entry-by-two-names-of-its-log",
+        "entry-by-the-hint-of-its-log-alone",
         "is not in the trust root",
+        changed(lambda draft: entry_of(log_id=draft.entries[0].log_id[:4])(draft)),
         changed(twice_by_two_names),
-        changed(two_of_two_logs),
     ),
     attack(
         "A9",

@@ -114,6 +114,7 @@ class _At:
         return self._one.reason(now=self._now)
 
 
+ATT = OfType("https://slsa.dev/provenance/v1")
 GOOD, GOOD_STAMP = logged(AT), stamped(by_tsa())
 # The names and serial numbers of the authority's own certificates, and another key.
 EVIL = Tsa.create("P-384")
@@ -294,19 +295,62 @@ STAMPS = [
         stamped(by_tsa(), logs=("rekor1",)),
         reason=Reason.MALFORMED,
     ),
-    attack(
-        "A11",
-        "unknown-beside-a-promise",
-        "not by an authority",
-        stamped(by_tsa(tsa=ELSEWHERE.tsa), logs=("rekor1",)),
-        stamped(by_tsa(), logs=("rekor1",)),
+    *(
+        attack(
+            "A11",
+            f"{what}-beside-a-promise-{shape.name}",
+            says,
+            stamped(bad, shape, ("rekor1",), **given),
+            stamped(by_tsa(tsa=ELSEWHERE.tsa), shape, ("rekor1",), **given),
+        )
+        for shape, given in ((Shape.BUNDLE, {}), (Shape.SIG, {}), (Shape.ATT, {"attestation": ATT}))
+        for what, says, bad in (
+            ("of-other-content", "of other content", lambda _: TSA.token(b"x", AT)),
+            ("of-another-key", "not signed by the key", by_tsa(signing_key=make_key("P-256", "evil"))),
+            ("in-the-name-of-a-known-one", "names another certificate", by_tsa(tsa=EVIL)),
+            ("not-granted", "not granted", by_tsa(tsa=ELSEWHERE.tsa, status=2)),
+            ("of-two-signers", "has 2 signers", by_tsa(tsa=ELSEWHERE.tsa, signers=2)),
+        )
     ),
     attack(
         "A11",
-        "unknown-beside-a-promise-classic",
-        "not by an authority",
-        stamped(by_tsa(tsa=ELSEWHERE.tsa), Shape.SIG, ("rekor1",)),
-        stamped(by_tsa(), Shape.SIG, ("rekor1",)),
+        "after-the-certificate-beside-a-promise",
+        "the certificate is valid",
+        stamped(by_tsa(AT + DAY), logs=("rekor1",)),
+        stamped(by_tsa(AT + DAY, ELSEWHERE.tsa), logs=("rekor1",)),
+        reason=Reason.UNTRUSTED_CERTIFICATE,
+    ),
+    *(
+        attack(
+            "A11",
+            f"unknown-where-one-is-demanded-of-{what}",
+            "not by an authority",
+            lambda signer=signer, who=who: trial(strangely_stamped(made(signer=signer)), demands=BOTH, **who),
+            lambda signer=signer, who=who: trial(
+                strangely_stamped(made(signer=signer, stamped=True)), demands=BOTH, **who
+            ),
+        )
+        for what, signer, who in (("an-identity", REQUEST, {}), ("a-key", KEY, {"who": by_key()}))
+    ),
+    attack(
+        "A3",
+        "unknown-beside-rekor-2",
+        "neither the log nor a timestamp proves when",
+        lambda: trial(strangely_stamped(made(logs=("rekor2",)))),
+        lambda: trial(strangely_stamped(made(logs=("rekor2",), stamped=True), first=True)),
+    ),
+    attack(
+        "A8",
+        "unknown-time-of-a-key-that-was-in-use-then",
+        "when it was not in use",
+        lambda: trial(
+            strangely_stamped(made(signer=KEY, logs=("rekor2",))), who=by_key(window=Window(AT - DAY, AT + DAY))
+        ),
+        lambda: trial(
+            strangely_stamped(made(signer=KEY, logs=("rekor2",), stamped=True), first=True),
+            who=by_key(window=Window(AT - DAY, AT + DAY)),
+        ),
+        reason=Reason.UNTRUSTED_SIGNER,
     ),
     attack(
         "A11",
@@ -343,6 +387,12 @@ STAMPS = [
 ]
 
 
+def strangely_stamped(draft, *, first=False):
+    """Add a timestamp by an authority that the trust root does not know, behind those there are or before them."""
+    token = ELSEWHERE.tsa.token(draft.to_be_stamped, AT)
+    return replace(draft, timestamps=(token, *draft.timestamps) if first else (*draft.timestamps, token))
+
+
 def _with_token(draft, content):
     return replace(draft, timestamps=(TSA.token(content(draft), AT),))
 
@@ -351,7 +401,6 @@ def _stamped_twice():
     return SIGSTORE.stamped(SIGSTORE.stamped(made(), AT), AT + SECOND)
 
 
-ATT = OfType("https://slsa.dev/provenance/v1")
 ENVELOPES = [
     attack(
         "A11",
