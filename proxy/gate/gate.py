@@ -11,7 +11,7 @@ from cachetools import LRUCache
 from proxy.gate.contents import Contents, Registry
 from proxy.gate.decisions import Decisions, decided, expires
 from proxy.gate.flight import SingleFlight
-from proxy.gate.grants import BlobGrant, Rank, best_of, rank_of
+from proxy.gate.grants import BlobGrant, best_of, rank_of
 from proxy.gate.judge import Judge
 from proxy.gate.lasting import Lasting
 from proxy.gate.memory import Memory
@@ -23,7 +23,7 @@ from proxy.oci.reference import Reference, Repository
 from proxy.policy.evaluate import refused_by_name
 from proxy.policy.model import Decision, Rule
 from proxy.policy.rules import Rules
-from proxy.stores.grants import Member, Parent
+from proxy.stores.grants import Member, Parent, Rank
 from proxy.stores.verdicts import VerdictKey
 from proxy.verdict import Rejection, Subject, Undetermined
 
@@ -126,10 +126,10 @@ class Gate:
         subject = Subject(reference.repository, manifest.digest, reference.tag)
         refused = refused_by_name(rule, reference.repository) is not None
         if not refused and await self._is_signature_artifact(reference.repository, manifest):
-            await self._remember_members(subject, manifest)
+            await self._remember_members(subject, manifest, rank_of(None))
             return Pulled(manifest, None, fresh_until, rules)
         decision = await self._decide(subject, client)
-        await self._remember_members(subject, manifest)
+        await self._remember_members(subject, manifest, rank_of(decision))
         return Pulled(manifest, decision, min(fresh_until, expires(decision, self._clock())), rules)
 
     async def _is_signature_artifact(self, repository: Repository, manifest: Manifest) -> bool:
@@ -234,10 +234,10 @@ class Gate:
 
     # From a decision to the content that the manifest names
 
-    async def _remember_members(self, subject: Subject, manifest: Manifest) -> None:
+    async def _remember_members(self, subject: Subject, manifest: Manifest, rank: Rank) -> None:
         """Refused manifests too: Docker's classic store asks for their blobs alone (measured: it keeps manifests)."""
         members = [Member(one.digest, one.size, one.media_type) for one in (*manifest.children, *manifest.blobs)]
-        await self._memory.memberships.add(subject.repository, manifest.digest, subject.tag, members)
+        await self._memory.memberships.add(subject.repository, manifest.digest, subject.tag, members, rank)
         for member in members:
             grant = self._grants.last((subject.repository, member.digest))
             if grant is not None and grant.member.size != member.size:
@@ -249,7 +249,7 @@ class Gate:
         outage: RegistryError | None = None
         parents = await self._memory.memberships.parents(repository, digest)
         undisputed = len({parent.member.size for parent in parents}) == 1
-        for parent in (await self._likely_first(repository, parents))[:PARENTS_TRIED_MAX]:
+        for parent in self._likely_first(repository, parents)[:PARENTS_TRIED_MAX]:
             try:
                 grant = await self._grant_by(repository, parent, client)
             except NotFoundError:
@@ -265,19 +265,17 @@ class Gate:
             raise outage
         return await best_of(found, lambda: self._registry.head_blob(repository, digest))
 
-    async def _likely_first(self, repository: Repository, parents: Sequence[Parent]) -> Sequence[Parent]:
-        """Put first what is known to be served: however many refused images name the blob, they do not hide it."""
-        ordered = sorted(parents, key=lambda parent: self._known_rank(repository, parent))
-        if len(ordered) > PARENTS_TRIED_MAX and self._known_rank(repository, ordered[0]) is Rank.REFUSED:
-            for parent in ordered:  # what this process does not know, another worker may
-                decision = await self._remembered(Subject(repository, parent.digest, parent.tag))
-                if decision is not None and decision.served:
-                    return [parent, *(one for one in ordered if one is not parent)]
-        return ordered
+    def _likely_first(self, repository: Repository, parents: Sequence[Parent]) -> Sequence[Parent]:
+        """Put first what is known to be served: however many refused images name the blob, they do not hide it.
 
-    def _known_rank(self, repository: Repository, parent: Parent) -> Rank:
-        decision = self._known(Subject(repository, parent.digest, parent.tag))
-        return rank_of(decision) if decision is not None else Rank.REFUSED
+        The store has ordered them by what was decided last, by any worker; what this process knows is newer.
+        """
+
+        def rank(parent: Parent) -> Rank:
+            decision = self._known(Subject(repository, parent.digest, parent.tag))
+            return rank_of(decision) if decision is not None else parent.rank
+
+        return sorted(parents, key=rank)
 
     async def _grant_by(self, repository: Repository, parent: Parent, client: str) -> BlobGrant:
         pulled = await self.pull(Reference(repository, parent.tag, parent.digest), client)

@@ -4,11 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
 
 from proxy.oci.errors import RegistryError
 from proxy.policy.model import Decision
-from proxy.stores.grants import Member
+from proxy.stores.grants import Member, Rank
 from proxy.verdict import Accepted
 
 
@@ -24,15 +23,6 @@ class BlobGrant:
     def served(self) -> bool:
         """Say whether the blob may be served."""
         return self.decision is None or self.decision.served
-
-
-class Rank(IntEnum):
-    """How much a manifest's word counts for a blob that it names, the best first."""
-
-    ACCEPTED = 0
-    SERVED = 1
-    ARTIFACT = 2
-    REFUSED = 3
 
 
 def rank_of(decision: Decision | None) -> Rank:

@@ -8,7 +8,7 @@ import sqlite3
 
 # "SGAT": tells our file from any other program's (sqlite.org/fileformat.html, Application ID).
 APPLICATION_ID = 0x53474154
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _TABLES = (
     "CREATE TABLE repository (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
@@ -17,11 +17,13 @@ _TABLES = (
        UNIQUE (repository, digest, tag, fingerprint))""",
     "CREATE INDEX verdict_kept_until ON verdict (kept_until)",
     """CREATE TABLE manifest (id INTEGER PRIMARY KEY, repository INTEGER NOT NULL, digest BLOB NOT NULL,
-       tag TEXT NOT NULL, UNIQUE (repository, digest))""",
+       tag TEXT NOT NULL, rank INTEGER NOT NULL, UNIQUE (repository, digest))""",
     "CREATE INDEX manifest_newest ON manifest (repository, id)",
-    # `size` and `media_type` have no type on purpose: see `grants`.
-    """CREATE TABLE membership (repository INTEGER NOT NULL, digest BLOB NOT NULL, manifest INTEGER NOT NULL,
-       size NOT NULL, media_type NOT NULL, PRIMARY KEY (repository, digest, manifest)) WITHOUT ROWID""",
+    "CREATE INDEX manifest_first_to_go ON manifest (rank DESC, id)",
+    # `size` and `media_type` have no type on purpose: see `grants`. The key is the order in which parents are wanted.
+    """CREATE TABLE membership (repository INTEGER NOT NULL, digest BLOB NOT NULL, rank INTEGER NOT NULL,
+       manifest INTEGER NOT NULL, size NOT NULL, media_type NOT NULL,
+       PRIMARY KEY (repository, digest, rank, manifest DESC)) WITHOUT ROWID""",
     "CREATE INDEX membership_manifest ON membership (manifest)",
     """CREATE TABLE body (id INTEGER PRIMARY KEY, repository INTEGER NOT NULL, digest BLOB NOT NULL,
        media_type TEXT NOT NULL, artifact TEXT NOT NULL, used REAL NOT NULL, content BLOB NOT NULL,

@@ -14,7 +14,7 @@ from proxy.gate import Memory
 from proxy.gate.contents import RATE_LIMITED_TAG_MAX
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, UnavailableError
-from proxy.stores.grants import SqliteMemberships
+from proxy.stores.grants import PARENTS_MAX, SqliteMemberships
 from proxy.stores.manifests import USED_EVERY, SqliteManifests
 from proxy.stores.near import NearMemberships
 from proxy.stores.tags import SqliteTags, Tagged
@@ -277,6 +277,23 @@ async def test_however_many_refused_images_name_a_blob_they_hide_it_from_no_work
     bad = [it.bench.registry.add(APP, image_body(f"bad {number}", layers=[base])) for number in range(30)]
     async with pulled(it, by_digest(good), *map(by_digest, bad)) as gate:
         assert (await gate.blob(APP, Digest.of(base), "client")).served
+
+
+@pytest.mark.parametrize("signed", [True, False])
+async def test_more_refused_manifests_than_are_ever_looked_at_hide_no_accepted_one(machine, pulled, signed):
+    """The attack is to push unsigned images and indexes that name a signed image's layer and child; and its twin."""
+    it = machine()
+    base = b"base layer"
+    child = image_body("child", layers=[base])
+    it.bench.registry.add(APP, child)
+    body = index_body(child, image_body("other architecture"))
+    good = it.signed(body) if signed else it.bench.registry.add(APP, body, "v1")
+    bad = [it.bench.registry.add(APP, image_body(f"bad {n}", layers=[base])) for n in range(2 * PARENTS_MAX)]
+    bad += [it.bench.registry.add(APP, index_body(child, image_body(f"bad {n}"))) for n in range(PARENTS_MAX)]
+    wanted = [by_digest(good), by_digest(Digest.of(child))]
+    async with pulled(it, *wanted, *map(by_digest, bad)) as gate:
+        assert (await gate.blob(APP, Digest.of(base), "client")).served is signed
+        assert (await gate.pull(by_digest(Digest.of(child)), "client")).decision.served is signed
 
 
 async def test_what_was_never_judged_is_not_served(machine, pulled):

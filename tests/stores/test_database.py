@@ -73,7 +73,10 @@ def make_damaged(path):
 
 
 UNUSABLE = {
-    "newer": (make_newer, "has schema version 99, this Sealgate reads 2: start the version that wrote it"),
+    "newer": (
+        make_newer,
+        f"has schema version 99, this Sealgate reads {SCHEMA_VERSION}: start the version that wrote it",
+    ),
     "another program's": (make_foreign, "is another program's SQLite file"),
     "no database": (lambda path: path.write_bytes(b"hello" * 1000), "is damaged .* move it away .* start again"),
     "damaged": (make_damaged, "is damaged .* move it away .* start again"),

@@ -15,6 +15,7 @@ from proxy.stores.grants import (
     Member,
     MemoryMemberships,
     Parent,
+    Rank,
     SqliteMemberships,
 )
 from proxy.stores.near import NearMemberships
@@ -91,6 +92,57 @@ async def test_answers_are_bounded(make):
         await store.add(APP, digest(number), None, [LAYER])
     found = await store.parents(APP, LAYER.digest)
     assert [it.digest for it in found] == [digest(number) for number in range(PARENTS_MAX + 4, 4, -1)]
+
+
+async def test_the_best_rank_comes_before_any_limit_and_of_one_rank_the_newest(make):
+    store = make()
+    ranked = {Rank.SERVED: [1, 2], Rank.ACCEPTED: [3, 4], Rank.ARTIFACT: [5]}
+    for rank, numbers in ranked.items():
+        for number in numbers:
+            await store.add(APP, digest(number), "v1", [LAYER], rank)
+    for number in range(100, 100 + 2 * PARENTS_MAX):
+        await store.add(APP, digest(number), None, [LAYER])
+    found = await store.parents(APP, LAYER.digest)
+    assert [it.digest for it in found[:6]] == [*map(digest, [4, 3, 2, 1, 5]), digest(99 + 2 * PARENTS_MAX)]
+    assert [it.rank for it in found[:6]] == [0, 0, 1, 1, 2, 3]
+    assert len(found) == PARENTS_MAX
+
+
+@pytest.mark.parametrize("make", ["memory", "sqlite", "two workers"], indirect=True)
+async def test_only_the_last_rank_counts(make):
+    store = make()
+    await store.add(APP, digest(1), "v1", [LAYER], Rank.ACCEPTED)
+    await store.add(APP, digest(2), "v2", [LAYER], Rank.SERVED)
+    await store.add(APP, digest(1), "v1", [LAYER], Rank.REFUSED)
+    found = await store.parents(APP, LAYER.digest)
+    assert [(it.digest, it.rank) for it in found] == [(digest(2), Rank.SERVED), (digest(1), Rank.REFUSED)]
+
+
+async def test_a_flood_of_refused_manifests_drives_out_no_accepted_one(make):
+    store = make(20)
+    await store.add(APP, digest(1), "v1", [LAYER, CONFIG], Rank.ACCEPTED)
+    for number in range(2, 60):
+        await store.add(APP, digest(number), None, [LAYER, only(number)])
+    assert [it.digest for it in await store.parents(APP, CONFIG.digest)] == [digest(1)]
+    for number in range(60, 90):
+        await store.add(APP, digest(number), None, [LAYER, only(number)], Rank.ACCEPTED)
+    assert await store.parents(APP, CONFIG.digest) == ()
+
+
+async def test_parents_are_found_without_sorting_all_there_are(tmp_path):
+    with database(tmp_path / "store") as opened:
+        statements = []
+        await opened.read(lambda it: it.set_trace_callback(statements.append), None)
+        store = SqliteMemberships(opened, 1)
+        for number in range(2):
+            await store.add(APP, digest(number), "v1", [LAYER])
+        await store.parents(APP, LAYER.digest)
+        ordered = [one for one in statements if "ORDER BY rank" in one or "ORDER BY membership.rank" in one]
+        assert len(ordered) == 2
+        for statement in ordered:
+            steps = await opened.read(lambda it, of=statement: it.execute(f"EXPLAIN QUERY PLAN {of}").fetchall(), [])
+            assert steps
+            assert not any("TEMP B-TREE" in str(step) or "SCAN membership" in str(step) for step in steps), steps
 
 
 async def test_the_oldest_manifests_are_forgotten_first(make):
@@ -205,6 +257,7 @@ async def test_a_warm_pull_writes_nothing(tmp_path):
         "UPDATE manifest SET digest = 7",
         "UPDATE manifest SET digest = 'a text'",
         "UPDATE membership SET size = 9e999",
+        "UPDATE manifest SET rank = 9",
     ],
 )
 async def test_an_unreadable_row_is_not_remembered_reported_and_dropped(tmp_path, change):
