@@ -39,6 +39,7 @@ from proxy.stores.alone import alone
 from proxy.stores.content import ContentStore
 from proxy.stores.content_upkeep import keep_in_bounds, keep_verified
 from proxy.stores.database import StoreError
+from proxy.stores.state import VERIFYING
 from proxy.stores.tallies import Tallies
 from proxy.upstream.observer import Observer as UpstreamObserver
 from proxy.upstream.retry import Backoff
@@ -49,8 +50,6 @@ SHUTDOWN_SECONDS = 20.0
 LAG_INTERVAL_SECONDS = 0.5
 # How long what has not ended by then takes to be cut.
 CUT_SECONDS = 0.1
-# Locked in the state directory by the one worker that reads everything again.
-VERIFYING = "verifying.lock"
 # In the folder that the workers share: of transfers that broke off.
 CUTS = "cuts"
 

@@ -10,17 +10,16 @@ from proxy.app.trust import trust_ages
 from proxy.config import Settings
 from proxy.gate import Examination, Gate, Judge, Memory, Observer, TrustAges
 from proxy.oci.reference import Reference
-from proxy.stores.database import Database, open_database
+from proxy.stores.database import DATABASE, Database, open_database
 from proxy.stores.grants import SqliteMemberships
 from proxy.stores.manifests import SqliteManifests
 from proxy.stores.near import NearMemberships
+from proxy.stores.state import prepare_state_dir
 from proxy.stores.tags import SqliteTags
 from proxy.stores.verdicts import SqliteVerdicts
 from proxy.upstream.retry import Backoff
 from proxy.upstream.table import Upstreams
 from proxy.verdict import Subject
-
-DATABASE = "sealgate.sqlite3"
 
 
 def new_id() -> str:
@@ -59,7 +58,7 @@ def make_judge(settings: Settings, upstreams: Upstreams, trust: TrustAges) -> Ju
 def open_state(settings: Settings, on_fault: Callable[[str], None]) -> Database:
     """Open what is remembered across restarts; raises StoreError or OSError where that cannot be."""
     folder = settings.server.state_dir
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    prepare_state_dir(folder)
     return open_database(folder / DATABASE, on_fault)
 
 

@@ -24,10 +24,11 @@ from proxy.config import ConfigError, Settings
 from proxy.front.listener import CONNECTIONS_MAX
 from proxy.ops import log
 from proxy.ops.shared import Shared, forget
+from proxy.stores.state import LOCK, prepare_state_dir
 
 _log = structlog.get_logger("proxy.app")
-# In the state directory: what the workers tell each other, where it cannot be in memory, and who has the directory.
-RUN, LOCK = "run", "lock"
+# In the state directory: what the workers tell each other, where it cannot be in memory.
+RUN = "run"
 # Locked beside what they share by whoever writes to standard error.
 STDERR = "stderr.lock"
 # What must be free there: a worker's counters begin with 256 KiB, and containers often have 64 MiB.
@@ -44,6 +45,7 @@ def serve(load: Callable[[], Settings], *, ready: Callable[[Addresses], None]) -
     OSError where an address is taken or the directory is not writable.
     """
     settings = load()
+    os.umask(0o077)  # what is made from here on, libraries included, is for us alone
     _raise_file_limit()
     with _state(settings.server.state_dir) as run:
         log.share(run / STDERR)
@@ -168,7 +170,7 @@ def _sockets(settings: Settings) -> Sockets:
 @contextmanager
 def _state(folder: Path) -> Iterator[Path]:
     """Have the state directory for ourselves; return an empty folder for what the workers share."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    prepare_state_dir(folder)
     with os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

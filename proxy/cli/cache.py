@@ -3,17 +3,19 @@
 import asyncio
 import heapq
 import operator
+import os
 import platform as machine
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from proxy import app as application
-from proxy.app.content import other_owner, repositories_naming
+from proxy.app.content import repositories_naming
 from proxy.app.warming import NoRoomError, warm
 from proxy.cli import bars, render, warmed
 from proxy.cli.clients import InputError
@@ -30,6 +32,12 @@ ALL_PLATFORMS = "all"
 REPOSITORIES_SHOWN = 3
 
 app = typer.Typer(help="Work on what is kept on disk: list it, check it, make room, fetch ahead.")
+
+
+@app.callback()
+def private(context: typer.Context) -> None:
+    """Let what a command makes, libraries included, be for its owner only."""
+    context.call_on_close(partial(os.umask, os.umask(0o077)))
 
 
 class _Told:
@@ -57,20 +65,11 @@ class _Told:
 def _opened(settings: Settings, told: _Told, *, bytes_max: int | None = None) -> Iterator[ContentStore]:
     """Open what is kept; raises InputError where nothing is: a mistaken path is not to look like an empty store."""
     state_dir = settings.server.state_dir
-    _check_owner(state_dir)
     if not (state_dir / CONTENT).exists():
         hint = "it is made when Sealgate serves, or by sealgate cache warm; --config names another configuration"
         raise InputError(f"nothing is kept: there is no {state_dir / CONTENT}", hint)
     with application.open_content(settings, told, bytes_max=bytes_max) as store:
         yield store
-
-
-def _check_owner(state_dir: Path) -> None:
-    foreign = other_owner(state_dir)
-    if foreign is not None:
-        path, user = foreign
-        hint = f"what one of them writes the other cannot read; run it as that user, with sudo -u {user}"
-        raise InputError(f"{path} belongs to user {user}, and this is another one", hint)
 
 
 @app.command()
@@ -204,7 +203,6 @@ def warm_images(
     wanted = _platforms(platform)
     if not settings.cache.size:
         raise InputError("the cache is off ([cache] size = 0), so nothing can be kept", "give it a size, as in '10GiB'")
-    _check_owner(settings.server.state_dir)
     try:
         with bars.Warming() as watch:
             came = run(warm(settings, references, wanted, watch))

@@ -23,6 +23,7 @@ from proxy.formats.cosign.trust_root import TrustRoot
 from proxy.oci.errors import MalformedError
 from proxy.policy.evaluate import Lifetimes
 from proxy.policy.rules import Rules
+from proxy.stores.state import unsafe_file, unsafe_state_dir
 from proxy.upstream.endpoint import Endpoint
 
 # Ten thousand rules of the usual length are two megabytes.
@@ -78,6 +79,8 @@ def load(path: Path) -> Settings:
         raise ConfigError(path, mistakes)
     server = read_table(Server, file.server, ("server",), folder, mistakes)
     upstreams = read_upstreams(file.upstreams, folder, mistakes)
+    if server is not None:
+        mistakes += _unsafe_mistakes(server)
     faults: list[str] = []
     state_dir = server.state_dir if server is not None else folder
     known = read_trust_roots(file.trust_roots, state_dir, folder, faults, mistakes)
@@ -139,6 +142,15 @@ def _server_mistakes(server: Server, upstreams: Mapping[str, object]) -> list[Mi
     elif server.tls_certificate is not None and server.tls_key is not None:
         mistakes += _tls_mistakes(server.tls_certificate, server.tls_key)
     return mistakes
+
+
+def _unsafe_mistakes(server: Server) -> list[Mistake]:
+    """Refuse a state or an audit log that others may write, for every command: trust roots are read from there too."""
+    found = {"server.state_dir": unsafe_state_dir(server.state_dir)}
+    if server.audit_log is not None:
+        found["server.audit_log"] = unsafe_file(server.audit_log)
+    split = {where: fault.partition("; ") for where, fault in found.items() if fault is not None}
+    return [Mistake(where, what, repair) for where, (what, _, repair) in split.items()]
 
 
 def _tls_mistakes(certificate: Path, key: Path) -> list[Mistake]:

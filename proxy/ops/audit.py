@@ -6,18 +6,17 @@ cannot be written is counted and named in the log.
 
 import json
 import logging
-import os
 import queue
 import sys
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any, Self
 
 import structlog
 
+from proxy.ops.audit_file import AuditFile
 from proxy.ops.clients import shown_user_agent
 from proxy.ops.metrics import verdict_name
 from proxy.policy import plain
@@ -54,8 +53,7 @@ class Audit:
         """
         if path is None:
             return cls(logging.StreamHandler(sys.stderr), on_lost)
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o640))
-        return cls(WatchedFileHandler(path, encoding="ascii"), on_lost)
+        return cls(AuditFile(path), on_lost)
 
     def verdict(self, decision: Decision, *, time: datetime, client: str) -> None:
         """Write that a verdict was found, with who signed or every reason that was found against it.

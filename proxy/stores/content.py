@@ -28,6 +28,7 @@ from proxy.stores.database import StoreError
 from proxy.stores.following import Following, Left
 from proxy.stores.growing import Growing
 from proxy.stores.incoming import Incoming, IncomingFile
+from proxy.stores.ownership import User, is_private
 from proxy.stores.sweep import Swept
 
 __all__ = [
@@ -85,6 +86,7 @@ class ContentStore:
         self._bytes_max = bytes_max
         self._clock = clock
         self._account = Account(observer)
+        self._user = User.current()
         try:
             self._folder.prepare()
             self._folder.remove_orphans()
@@ -113,7 +115,7 @@ class ContentStore:
             return None
         try:
             status = os.fstat(descriptor)
-            fits = S_ISREG(status.st_mode) and size in {None, status.st_size}
+            fits = self._is_ours(status) and size in {None, status.st_size}
             if fits and lock_shared(descriptor):
                 self._touch(descriptor, status.st_mtime)
                 return StoredBlob(digest, status.st_size, FileIO(descriptor))
@@ -131,7 +133,11 @@ class ContentStore:
         except OSError as err:
             self._account.fault(err)
             return False
-        return S_ISREG(status.st_mode) and status.st_size == size
+        return self._is_ours(status) and status.st_size == size
+
+    def _is_ours(self, status: os.stat_result) -> bool:
+        """Whether it is a file that only we may write: the name is believed, and what is read is not hashed again."""
+        return S_ISREG(status.st_mode) and is_private(status, self._user)
 
     def _touch(self, descriptor: int, used: float) -> None:
         now = self._clock().timestamp()

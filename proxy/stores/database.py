@@ -26,6 +26,9 @@ from proxy.stores.schema import APPLICATION_ID, SCHEMA_VERSION, create
 
 T = TypeVar("T")
 
+# The file in the state directory.
+DATABASE = "sealgate.sqlite3"
+
 # How long another process (a backup) may hold the file, and how long an asker waits for any answer: together well
 # within the 20 s that a manifest request has.
 BUSY_MILLISECONDS = 2000
@@ -216,6 +219,10 @@ def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
         )
     if version < SCHEMA_VERSION:
         create(connection)
+        if not empty:
+            _log().warning(
+                "store emptied: another version wrote it", path=str(path), schema=version, reads=SCHEMA_VERSION
+            )
 
 
 def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -232,4 +239,9 @@ def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Conn
 
 
 def _log_fault(fault: str) -> None:
-    structlog.get_logger("proxy.stores").error("store fault", fault=fault)
+    _log().error("store fault", fault=fault)
+
+
+def _log() -> structlog.stdlib.BoundLogger:
+    log: structlog.stdlib.BoundLogger = structlog.get_logger("proxy.stores")
+    return log

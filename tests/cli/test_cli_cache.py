@@ -105,10 +105,22 @@ def test_where_nothing_is_kept_nothing_is_made(config, capsys, command):
 def test_the_state_of_another_user(config, capsys, monkeypatch, command):
     """What root writes into the state of a Sealgate that runs as another user, that one cannot read."""
     owner = pwd.getpwuid(os.getuid()).pw_name
-    monkeypatch.setattr("proxy.app.content.os.geteuid", lambda: 987654)
+    monkeypatch.setattr("os.geteuid", lambda: 987654)
     err = fails(capsys, config, *command)
-    assert f"content belongs to user {owner}, and this is another one\n" in err
-    assert f"run it as that user, with sudo -u {owner}\n" in err
+    assert f" belongs to {'root' if os.getuid() == 0 else f'user {owner}'}, " in err
+    assert "chown -R 987654: " in err
+
+
+def test_what_a_command_makes_is_private(config, capsys):
+    before = os.umask(0)
+    try:
+        (config.parent / "state" / "content").chmod(0o700)
+        assert cli.run(["cache", "stats", "--config", str(config)]) == 0
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+    found = [config.parent / "state", *(config.parent / "state").rglob("*")]
+    assert [it for it in found if it.stat().st_mode & 0o022] == []
 
 
 def test_whether_it_is_right(run, config):

@@ -97,8 +97,9 @@ def test_an_unusable_file_is_refused_by_name(tmp_path, name):
 
 async def test_what_an_older_version_left_is_emptied(tmp_path):
     make_older(tmp_path / "store")
-    for _ in range(2):
-        with database(tmp_path / "store") as opened:
+    for said in (["store emptied: another version wrote it"], []):
+        with capture_logs() as logged, database(tmp_path / "store") as opened:
+            assert [it["event"] for it in logged] == said
             assert await one(opened, "PRAGMA user_version") == SCHEMA_VERSION
             assert await one(opened, "SELECT count(*) FROM sqlite_master WHERE name = 'long_gone'") == 0
             store = SqliteVerdicts(opened)

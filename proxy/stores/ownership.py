@@ -1,0 +1,238 @@
+"""Whether others may write what Sealgate believes: its state directory (verdicts, trust roots) and its audit log.
+
+Who can write there can write an acceptance. So every directory on the way, every symbolic link and every file of the
+state belongs to us or to root, and nobody else may write it. A group that we are in may: Kubernetes gives a volume to
+the Pod's `fsGroup` and leaves it to root (kubernetes.io/docs/tasks/configure-pod-container/security-context).
+"""
+
+import grp
+import os
+import pwd
+import shlex
+import stat
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from errno import ELOOP
+from pathlib import Path
+
+ROOT = 0
+# As many as Linux follows (path_resolution(7), MAXSYMLINKS).
+LINKS_MAX = 40
+# Folders below a part of the state that are looked into: content/sha256/ab, trust/NAME/metadata/root_history.
+DEPTH_MAX = 4
+# Directories that distributions let a group of daemons write (Ubuntu: /var/log, syslog; Debian: the others, staff).
+_DISTRIBUTION = frozenset({"/var/log", "/var/local", "/usr/local"})
+# Groups below are the system's (login.defs, GID_MIN).
+_ORDINARY_GROUP_MIN = 1000
+_ACL_USER, _ACL_GROUP, _ACL_WRITE = 0x02, 0x08, 0x02
+_OVERFLOW, _MAP = Path("/proc/sys/kernel/overflowuid"), Path("/proc/self/uid_map")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Whom a process acts as. `unmapped` is the id that owners outside of its user namespace appear under, if any."""
+
+    uid: int
+    groups: frozenset[int]
+    unmapped: int | None = None
+
+    @classmethod
+    def current(cls) -> "User":
+        """Return the user of this process."""
+        return cls(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}), _unmapped())
+
+    def trusts(self, owner: int) -> bool:
+        """Whether what belongs to this user is ours, or root's."""
+        return owner in {self.uid, ROOT}
+
+
+@dataclass(frozen=True, slots=True)
+class Unsafe:
+    """A path that others may write: what is wrong with it, and the command that repairs it."""
+
+    what: str
+    repair: str
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.repair}"
+
+
+def unsafe_state(folder: Path, parts: Iterable[str], user: User) -> Unsafe | None:
+    """Return the first fault of a state directory and of these names in it; None without one, or where nothing is.
+
+    What is in a folder is looked at down to its subfolders, but files of content, which are checked when they are
+    opened. Raises OSError where the links of the path lead in a circle.
+    """
+    found = unsafe_path(folder, user, whole=folder)
+    for part in parts:
+        found = found or unsafe_path(folder / part, user, whole=folder) or _unsafe_below(folder / part, user, folder)
+    return found
+
+
+def unsafe_path(path: Path, user: User, whole: Path | None = None) -> Unsafe | None:
+    """Return the first fault on the way to a path, or of what is there; None without one, or as far as nothing is.
+
+    `whole` is what a repair should set right together. Raises OSError where links lead in a circle.
+    """
+    before: tuple[str, os.stat_result] | None = None
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        for where, status in _way(path):
+            found = _unsafe_parent(*before, user) if before is not None else None
+            if found is not None:
+                return found
+            before = (where, status)
+        return _unsafe_end(*before, user, whole or path) if before is not None else None
+    return _unsafe_parent(*before, user) if before is not None else None
+
+
+def is_private(status: os.stat_result, user: User) -> bool:
+    """Whether only we, root and groups of ours may write what has this status."""
+    group = status.st_mode & stat.S_IWGRP and status.st_gid not in user.groups | {ROOT}
+    return user.trusts(status.st_uid) and not group and not status.st_mode & stat.S_IWOTH
+
+
+def _way(path: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield what the system passes on its way, links included (path_resolution(7)); the last is what is there."""
+    at, todo, links = "/", list(reversed(path.absolute().parts[1:])), 0
+    yield at, os.lstat(at)
+    while todo:
+        part = todo.pop()
+        if part == "..":
+            at = os.path.dirname(at)  # noqa: PTH120 (of a path without links)
+            continue
+        where = os.path.join(at, part)  # noqa: PTH118 (as above)
+        status = os.lstat(where)
+        yield where, status
+        if not stat.S_ISLNK(status.st_mode):
+            at = where
+            continue
+        links += 1
+        if links > LINKS_MAX:
+            raise OSError(ELOOP, os.strerror(ELOOP), str(path))
+        target = Path(os.readlink(where))  # noqa: PTH115 (as above)
+        if target.is_absolute():
+            at = "/"
+        todo += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+
+
+def _unsafe_parent(where: str, status: os.stat_result, user: User) -> Unsafe | None:
+    """Check a directory or link on the way: nobody else may put something else in the place of what comes next."""
+    if not user.trusts(status.st_uid) and status.st_uid != user.unmapped:
+        repair = f"{_sudo(user)}chown root: {_quoted(where)}"
+        return Unsafe(
+            f"{where} belongs to user {_user(status.st_uid)}, who can replace what is in it",
+            f"choose a path that only root and this user can change, or run: {repair}",
+        )
+    if stat.S_ISLNK(status.st_mode) or status.st_mode & stat.S_ISVTX:
+        return None
+    who = _open_to(where, status, user)
+    if where in _DISTRIBUTION and status.st_uid == ROOT and status.st_gid < _ORDINARY_GROUP_MIN:
+        who = who.replace("g", "")
+    return _writable(who, where, status, f"{_sudo(user, status)}chmod {who}-w {_quoted(where)}")
+
+
+def _unsafe_end(where: str, status: os.stat_result, user: User, whole: Path) -> Unsafe | None:
+    """Check what is ours to write; the sticky bit does not help there, for others could add files."""
+    take = f"run: {_sudo(user)}chown -R {_user(user.uid)}: {_quoted(whole)}"
+    if not user.trusts(status.st_uid):
+        name = _user(status.st_uid)
+        sudo = f"sudo -u {name if not name.isdecimal() else f'#{name}'}"
+        return Unsafe(
+            f"{where} belongs to user {name}, and this is user {_user(user.uid)}",
+            f"run it as that user ({sudo}), or {take}",
+        )
+    if stat.S_ISLNK(status.st_mode):
+        return None
+    who = _open_to(where, status, user)
+    is_folder = stat.S_ISDIR(status.st_mode)
+    recursive = "-R " if is_folder or str(whole) != where else ""
+    found = _writable(who, where, status, f"{_sudo(user, status)}chmod {recursive}{who}-w {_quoted(whole)}")
+    if found is None and is_folder and status.st_uid != user.uid and not _shared(status, user):
+        return Unsafe(f"{where} belongs to root, and user {_user(user.uid)} may not write it", take)
+    return found
+
+
+def _unsafe_below(folder: Path, user: User, whole: Path, depth: int = DEPTH_MAX) -> Unsafe | None:
+    try:
+        found = sorted(os.scandir(folder), key=lambda it: it.name)
+    except OSError:  # no folder, or none that we may read
+        return None
+    for one in found:
+        with suppress(FileNotFoundError):  # evicted just now
+            status = one.stat(follow_symlinks=False)
+            fault = _unsafe_end(one.path, status, user, whole)
+            # Files of content are many, and looked at when they are opened.
+            if fault is None and depth > 1 and stat.S_ISDIR(status.st_mode) and not _holds_content(folder):
+                fault = _unsafe_below(Path(one.path), user, whole, depth - 1)
+            if fault is not None:
+                return fault
+    return None
+
+
+def _holds_content(folder: Path) -> bool:
+    return folder.name in {"sha256", "sha512", "incoming"}
+
+
+def _writable(who: str, where: str, status: os.stat_result, repair: str) -> Unsafe | None:
+    if not who:
+        return None
+    named = " and ".join({"o": "every user", "g": f"group {_group(status.st_gid)}"}[one] for one in who)
+    return Unsafe(f"{where} may be written by {named} (mode {stat.S_IMODE(status.st_mode):04o})", f"run: {repair}")
+
+
+def _open_to(where: str, status: os.stat_result, user: User) -> str:
+    """Return which others may write, as chmod names them. Of an ACL `g-w` takes all rights to write (acl(5), mask)."""
+    group = status.st_mode & stat.S_IWGRP and (status.st_gid not in user.groups | {ROOT} or _names_others(where, user))
+    return ("g" if group else "") + ("o" if status.st_mode & stat.S_IWOTH else "")
+
+
+def _names_others(where: str, user: User) -> bool:
+    """Whether an ACL lets users or groups write that are not ours (linux/posix_acl_xattr.h: version, then entries)."""
+    try:
+        acl = os.getxattr(where, "system.posix_acl_access", follow_symlinks=False)
+    except OSError:
+        return False
+    for tag, permissions, number in struct.iter_unpack("<HHI", acl[4:]):
+        ours = {_ACL_USER: {user.uid, ROOT}, _ACL_GROUP: user.groups | {ROOT}}.get(tag)
+        if ours is not None and permissions & _ACL_WRITE and number not in ours:
+            return True
+    return False
+
+
+def _shared(status: os.stat_result, user: User) -> bool:
+    return user.uid == ROOT or bool(status.st_mode & stat.S_IWGRP and status.st_gid in user.groups)
+
+
+def _unmapped() -> int | None:
+    """Return the overflow id, where it stands for users that this user namespace has no id for (user_namespaces(7))."""
+    try:
+        overflow = int(_OVERFLOW.read_text(encoding="ascii"))
+        ranges = [list(map(int, line.split())) for line in _MAP.read_text(encoding="ascii").splitlines()]
+    except (OSError, ValueError):
+        return None
+    return None if any(first <= overflow < first + count for first, _, count in ranges) else overflow
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def _sudo(user: User, status: os.stat_result | None = None) -> str:
+    """Return what a command needs before it: nothing as root, or where it changes the mode of what is ours."""
+    return "" if user.uid == ROOT or (status is not None and status.st_uid == user.uid) else "sudo "
+
+
+def _quoted(path: Path | str) -> str:
+    return shlex.quote(str(path))
