@@ -1,4 +1,9 @@
-"""`/v2/<name>/blobs/<digest>`: sent from the store or as it comes in, never ended as complete if wrong."""
+"""`/v2/<name>/blobs/<digest>`: sent from the store or as it comes in, never ended as complete if wrong.
+
+A part (Range) is cut from a blob whose digest is confirmed. One that ends with the blob may also be sent as the blob
+comes in, for its end is held until then. Any other part that is not confirmed in time, or that no store can keep, is
+answered with the whole blob, as RFC 9110, section 14.2, allows.
+"""
 
 import asyncio
 import re
@@ -11,11 +16,11 @@ from proxy.front.errors import COMMON_HEADERS
 from proxy.front.sending import Observer, Sending
 from proxy.front.small import CONFIG_BYTES_MAX, SmallBlobs
 from proxy.front.suspects import Suspects
-from proxy.gate.arriving import Arriving
-from proxy.gate.streams import part_from, verified
+from proxy.gate.arriving import HELD_BYTES, Arriving
+from proxy.gate.streams import part_from, verified, within
 from proxy.gate.transfers import Transfers
 from proxy.oci.digest import Digest
-from proxy.oci.errors import UnavailableError
+from proxy.oci.errors import CorruptError, UnavailableError
 from proxy.oci.manifest import Manifest
 from proxy.oci.reference import Repository
 from proxy.stores.content import StoredBlob
@@ -25,7 +30,7 @@ from proxy.upstream.table import Upstreams
 
 # One range from a byte on (RFC 9110, 14.1.2): what clients resume with. Any other Range is ignored, as the RFC allows.
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})", re.ASCII)
-# Until the upstream's headers: containerd 2.3 and BuildKit give up after 30 s. Its later reads have their own limit.
+# Until ours: containerd 2.3 and BuildKit give up after 30 s. Later reads of the upstream have their own limit.
 HEADER_SECONDS = 25.0
 _TOO_LATE = f"the upstream sends no blob within {HEADER_SECONDS:g} s"
 
@@ -106,12 +111,18 @@ class Blobs:
             return web.Response(status=RANGE_NOT_SATISFIABLE, headers=_unsatisfiable(member))
         if part is None and self._suspects.asked_again(request.remote, member.digest):
             await self._transfers.verify(member.digest)
-        found = await self._find(repository, member, part.start if part is not None else 0)
+        if not member.size and not member.digest.matches(b""):  # a head alone would be complete
+            raise CorruptError(f"the manifest says that {member.digest} has no bytes")
+        deadline = asyncio.get_running_loop().time() + HEADER_SECONDS
+        found = await self._find(repository, member, deadline)
         sending = Sending(request, f"{repository}@{member.digest}", self._observer)
         if found is None:
             return await self._send_straight(sending, repository, member, part)
-        whole = part if part is not None else range(member.size)
         with closing(found):
+            if isinstance(found, Arriving) and (_is_less(part, member) or member.size <= HELD_BYTES):
+                confirmed = await _confirmed(found, deadline)
+                part = part if confirmed or _is_end(part, member) else None
+            whole = part if part is not None else range(member.size)
             response = _response(member, part)
             if isinstance(found, StoredBlob):
                 if await sending.file(response, found.file, whole):
@@ -122,37 +133,52 @@ class Blobs:
                     await sending.chunks(response, chunks)
             return response
 
-    async def _find(self, repository: Repository, member: Member, start: int) -> StoredBlob | Arriving | None:
+    async def _find(self, repository: Repository, member: Member, deadline: float) -> StoredBlob | Arriving | None:
         stored = self._transfers.stored(member.digest, member.size)
         if stored is not None:
             return stored
         self._suspects.check(repository, member.digest)
         try:
-            async with asyncio.timeout(HEADER_SECONDS):
-                return await self._transfers.open(repository, member.digest, member.size, start)
+            async with asyncio.timeout_at(deadline):
+                return await self._transfers.open(repository, member.digest, member.size)
         except TimeoutError:
             raise UnavailableError(_TOO_LATE) from None
 
     async def _send_straight(
         self, sending: Sending, repository: Repository, member: Member, part: range | None
     ) -> web.StreamResponse:
-        header = f"bytes={part.start}-{part.stop - 1}" if part is not None else None
-        wanted = part if part is not None else range(member.size)
+        part = part if _is_end(part, member) else None
         try:
             async with (
                 asyncio.timeout(HEADER_SECONDS) as limit,
-                self._upstreams.open_blob(repository, member.digest, range_header=header) as stream,
+                self._upstreams.open_blob(repository, member.digest, range_header=None) as stream,
             ):
                 limit.reschedule(None)
-                chunks = part_from(stream, wanted, member.size)
-                whole = len(wanted) == member.size
+                chunks = verified(part_from(stream, range(member.size), member.size), member.digest)
                 response = _response(member, part)
-                cause = await sending.chunks(response, verified(chunks, member.digest) if whole else chunks)
+                cause = await sending.chunks(response, within(chunks, part) if part is not None else chunks)
                 if cause is not None:
                     self._suspects.cut(repository, member.digest, cause)
                 return response
         except TimeoutError:
             raise UnavailableError(_TOO_LATE) from None
+
+
+async def _confirmed(found: Arriving, deadline: float) -> bool:
+    """Wait for the digest of the whole; False where it is not confirmed in time, or will not be kept."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await found.confirm()
+    except TimeoutError:
+        return False
+
+
+def _is_less(part: range | None, member: Member) -> bool:
+    return part is not None and len(part) < member.size
+
+
+def _is_end(part: range | None, member: Member) -> bool:
+    return part is not None and part.stop == member.size
 
 
 def _response(member: Member, part: range | None) -> web.StreamResponse:

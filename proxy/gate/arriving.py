@@ -1,4 +1,8 @@
-"""A blob on its way into the content store, and those who read it there."""
+"""A blob on its way into the content store, and its readers.
+
+A reader gets nothing that could be taken for complete before the whole blob has its digest: neither the end of the blob
+nor a part that ends within it.
+"""
 
 import asyncio
 import os
@@ -7,7 +11,7 @@ from contextlib import aclosing
 from typing import BinaryIO, Protocol
 
 from proxy.oci.digest import Digest
-from proxy.oci.errors import CorruptError, RegistryError
+from proxy.oci.errors import CorruptError, RegistryError, UnavailableError
 from proxy.oci.reference import Repository
 from proxy.stores.content import Growing
 from proxy.stores.database import StoreError
@@ -21,10 +25,10 @@ CACHED_BYTES = 8 * 1024 * 1024
 
 
 class Rest(Protocol):
-    """How to get a part of the blob straight from the upstream, where `file` has what was sent before it."""
+    """How to get the end of the blob straight from the upstream, where `file` has what comes before it."""
 
-    def __call__(self, file: BinaryIO, wanted: range, /, *, whole: bool) -> AsyncGenerator[bytes, None]:
-        """Return the bytes; `whole`: with those before them they are all, and are to have the digest."""
+    def __call__(self, file: BinaryIO, wanted: range, /) -> AsyncGenerator[bytes, None]:
+        """Return the bytes, the last of them only where they and those before them have the digest."""
         ...
 
 
@@ -82,26 +86,42 @@ class Arriving:
         """Let go of the file."""
         self._file.close()
 
-    async def chunks(self, part: range) -> AsyncGenerator[bytes | memoryview, None]:
-        """Return this part of the blob as it arrives; the blob's end comes only when the digest is proven.
+    async def confirm(self) -> bool:
+        """Wait until the whole blob is here and has its digest; False where the store cannot take it to its end.
 
-        Raises oci.errors where it will not come. Where the disk fails, the rest comes straight from the upstream.
+        Raises oci.errors where it will not come.
+        """
+        while not self._incoming.verified:
+            try:
+                await self._incoming.wait_verified()
+            except CorruptError:
+                await self._transfer.ended.wait()
+                raise
+            except StoreError:
+                if not self._goes_on():
+                    return False
+        return True
+
+    async def chunks(self, part: range) -> AsyncGenerator[bytes | memoryview, None]:
+        """Return this part of the blob: one that ends with the blob as it arrives, but for its end; others later.
+
+        What is left out at first comes when the digest is confirmed. Raises oci.errors where it will not come. Where
+        the disk fails, the rest comes straight from the upstream, if it is the rest of the blob.
         """
         at = part.start
         while at < part.stop:
             try:
-                chunk = await self._read(at, min(part.stop, at + READ_BYTES))
+                chunk = await self._read(at, min(part.stop, at + READ_BYTES), part.stop)
             except CorruptError:
                 # The client asks for the rest at once, and must not get it: first everybody is told.
                 await self._transfer.ended.wait()
                 raise
             except (StoreError, OSError):
-                if self._transfer.failure is not None:
-                    raise self._transfer.failure from None
                 if self._goes_on():
                     continue
-                whole = part == range(self._transfer.size)
-                async with aclosing(self._rest(self._file, range(at, part.stop), whole=whole)) as rest:
+                if part.stop < self._transfer.size:
+                    raise UnavailableError("the content store failed, without which no part can be verified") from None
+                async with aclosing(self._rest(self._file, range(at, part.stop))) as rest:
                     async for piece in rest:
                         yield piece
                 return
@@ -109,12 +129,17 @@ class Arriving:
             at += len(chunk)
 
     def _goes_on(self) -> bool:
-        """Say whether the same file is written by another process now, or by this one."""
+        """Say whether the same file is written by another process now, or by this one.
+
+        Raises the upstream's error, where that has ended it.
+        """
+        if self._transfer.failure is not None:
+            raise self._transfer.failure from None
         before, self._incoming = self._incoming, self._transfer.incoming or self._incoming
         return self._incoming is not before and self._incoming.identity == before.identity
 
-    async def _read(self, at: int, stop: int) -> bytes | memoryview:
-        stop = min(stop, await self._readable(at))
+    async def _read(self, at: int, stop: int, end: int) -> bytes | memoryview:
+        stop = min(stop, await self._readable(at, end))
         recent = self._incoming.recent(at)
         if recent is not None:
             return recent[: stop - at]
@@ -127,10 +152,10 @@ class Arriving:
             raise StoreError("the file that was received is shorter than it was")
         return chunk
 
-    async def _readable(self, at: int) -> int:
-        """Wait for more than `at` bytes; return how many may be given out."""
+    async def _readable(self, at: int, end: int) -> int:
+        """Wait for more than `at` bytes; return how many may be given out to a reader of those up to `end`."""
         incoming = self._incoming
-        free = max(0, self._transfer.size - HELD_BYTES)
+        free = max(0, end - HELD_BYTES) if end == self._transfer.size else 0
         if at < free:
             await incoming.wait_for(at)
         else:

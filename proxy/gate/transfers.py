@@ -23,8 +23,6 @@ from proxy.stores.database import StoreError
 
 # Each has a connection to an upstream, a file and a megabyte on its way; what is more goes straight through.
 TRANSFERS_MAX = 64
-# A part that begins so far behind what has arrived is asked for by itself.
-AHEAD_BYTES = 16 * 1024 * 1024
 # What comes in before anybody asks must not be noticed: two at a time, and of an index of images not all.
 PREFETCHES_AT_ONCE = 2
 PREFETCHES_WAITING_MAX = 1000
@@ -55,19 +53,18 @@ class Transfers:
         self._waiting: deque[tuple[Repository, Digest, int]] = deque()
         self._prefetching = 0
 
-    async def open(
-        self, repository: Repository, digest: Digest, size: int, start: int = 0
-    ) -> StoredBlob | Arriving | None:
+    async def open(self, repository: Repository, digest: Digest, size: int) -> StoredBlob | Arriving | None:
         """Return the blob as it lies in the store, or as it arrives; None for one that is to be had straight only.
 
-        The caller has seen that this repository's clients may have it, closes what is returned, and wants the bytes
-        from `start` on. Raises oci.errors as the upstream's answer is.
+        The caller has seen that this repository's clients may have it, and closes what is returned. A transfer begins
+        at the first byte, whichever part is wanted: no other can be verified. Raises oci.errors as the upstream's
+        answer is.
         """
         while self._store is not None:
             stored = self._store.find(digest, size)
             if stored is not None:
                 return stored
-            transfer = self._joined(repository, digest, size, start)
+            transfer = self._joined(repository, digest, size)
             if transfer is None:
                 return None
             try:
@@ -92,7 +89,7 @@ class Transfers:
             if stored is not None:
                 stored.close()
                 return True
-            transfer = self._joined(repository, digest, size, 0)
+            transfer = self._joined(repository, digest, size)
             if transfer is None:
                 return False
             await self._follow(transfer, arrived)
@@ -168,22 +165,20 @@ class Transfers:
         if stored is not None:
             stored.close()
             return
-        transfer = self._joined(repository, digest, size, 0)
+        transfer = self._joined(repository, digest, size)
         if transfer is not None:
             self._observer.transfer("prefetched")
             await transfer.ended.wait()
 
-    def _joined(self, repository: Repository, digest: Digest, size: int, start: int) -> Transfer | None:
+    def _joined(self, repository: Repository, digest: Digest, size: int) -> Transfer | None:
         # By registry too: one that lies or lags must not do so in another's name. And by size: of manifests that name
         # different ones, one lies.
         key = (repository.registry, digest, size)
         transfer = self._running.get(key)
         if transfer is not None and transfer.failure is None:
-            if start > transfer.arrived + AHEAD_BYTES:
-                return None
             self._observer.transfer("joined")
             transfer.readers_of.add(repository)
-        elif self._store is not None and start == 0 and len(self._running) < TRANSFERS_MAX:
+        elif self._store is not None and len(self._running) < TRANSFERS_MAX:
             transfer = self._running[key] = Transfer(repository, digest, size)
             self._tasks.create_task(self._run(key, transfer, self._store))
         else:
@@ -216,16 +211,15 @@ class Transfers:
             transfer.ended.set()
         self._observer.transfer(outcome)
 
-    async def _rest(  # noqa: PLR0913 (what of which blob, for whom, and what was sent of it)
-        self, repository: Repository, digest: Digest, size: int, file: BinaryIO, wanted: range, *, whole: bool
+    async def _rest(
+        self, repository: Repository, digest: Digest, size: int, file: BinaryIO, wanted: range
     ) -> AsyncGenerator[bytes, None]:
-        """Return this part of a blob straight from the upstream, where `file` has what was sent before it."""
-        header = f"bytes={wanted.start}-{wanted.stop - 1}" if wanted.start or wanted.stop < size else None
+        """Return the end of a blob straight from the upstream, where `file` has what comes before it."""
+        header = f"bytes={wanted.start}-{wanted.stop - 1}" if wanted.start else None
         try:
-            hasher = await asyncio.to_thread(hash_of, file, digest, wanted.start if whole else 0)
+            hasher = await asyncio.to_thread(hash_of, file, digest, wanted.start)
             async with self._source.open_blob(repository, digest, range_header=header) as stream:
-                chunks = part_from(stream, wanted, size)
-                async for chunk in verified(chunks, digest, hasher) if whole else chunks:
+                async for chunk in verified(part_from(stream, wanted, size), digest, hasher):
                     yield chunk
         except RegistryError as err:
             self._on_cut(repository, digest, err)

@@ -162,8 +162,9 @@ async def test_bytes_come_as_they_arrive_and_to_who_comes_late(tmp_path):
         while len(got) < 300_000:
             got += await anext(chunks)
         late = await transfers.open(OTHER, DIGEST, len(BLOB))
-        part = await transfers.open(OTHER, DIGEST, len(BLOB), 1000)
-        assert await read(part, range(1000, 2000)) == BLOB[1000:2000]
+        end = await transfers.open(OTHER, DIGEST, len(BLOB))
+        assert BLOB[1000:].startswith(bytes(await anext(end.chunks(range(1000, len(BLOB))))))
+        end.close()
         assert len(await anext(late.chunks(WHOLE))) >= 100_000
         upstream.go.set()
         async for chunk in chunks:
@@ -391,19 +392,48 @@ async def test_without_a_store_there_is_nothing(tmp_path):
     assert upstream.asked == []
 
 
-async def test_a_part_alone_starts_nothing_and_far_ahead_waits_for_nobody(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "AHEAD_BYTES", 1000)
-    upstream = Upstream(held_at=0)
+@pytest.mark.parametrize("part", [range(1), range(1000, 2000), range(len(BLOB) - 1), range(1, len(BLOB) - 1)])
+async def test_a_part_that_ends_within_the_blob_comes_when_all_is_confirmed(tmp_path, part):
+    upstream = Upstream(held_at=500_000)
     upstream.go.clear()
     async with transferring(upstream, tmp_path) as transfers:
-        assert await transfers.open(APP, DIGEST, len(BLOB), 1) is None
-        assert upstream.asked == []
-        first = await transfers.open(APP, DIGEST, len(BLOB))
-        near = await transfers.open(APP, DIGEST, len(BLOB), 1000)
-        assert await transfers.open(APP, DIGEST, len(BLOB), 1001) is None
+        found = await transfers.open(APP, DIGEST, len(BLOB))
+        reading, confirming = (transfers.tasks.create_task(it) for it in (read(found, part), found.confirm()))
+        await found._incoming.wait_for(400_000)
+        await asyncio.sleep(0.02)
+        assert not reading.done()
+        assert not confirming.done()
         upstream.go.set()
-        assert await read(near, range(1000, len(BLOB))) == BLOB[1000:]
-        first.close()
+        assert (await reading, await confirming) == (BLOB[part.start : part.stop], True)
+        assert upstream.asked == [(APP, None)]
+
+
+@pytest.mark.parametrize(
+    ("at", "part"), [(-1, range(1000)), (-1, range(100, 400_000)), (0, range(400_000, len(BLOB))), (0, range(9, 10))]
+)
+async def test_nor_does_a_part_of_wrong_bytes_ever_come(tmp_path, at, part):
+    wrong = bytearray(BLOB)
+    wrong[at] ^= 1
+    async with transferring(Upstream(content=bytes(wrong)), tmp_path) as transfers:
+        found = await transfers.open(APP, DIGEST, len(BLOB))
+        with pytest.raises(CorruptError):
+            await found.confirm()
+        got = b""
+        with pytest.raises(CorruptError):
+            async for chunk in found.chunks(part):
+                got += chunk
+        found.close()
+        assert len(got) < len(part)
+        assert got == b"" or part.stop == len(BLOB)
+
+
+async def test_confirming_tells_the_upstreams_error(tmp_path):
+    upstream = Upstream(cuts=dict.fromkeys(range(10), 200_000))
+    async with transferring(upstream, tmp_path) as transfers:
+        found = await transfers.open(APP, DIGEST, len(BLOB))
+        with pytest.raises(UnavailableError, match="broke"):
+            await found.confirm()
+        found.close()
 
 
 def fail_after(transfers, most, monkeypatch):
@@ -450,13 +480,27 @@ async def test_nor_is_wrong_content_complete_then(tmp_path, monkeypatch):
         assert transfers.told.cuts == [(APP, DIGEST, "CorruptError")]
 
 
-async def test_a_part_goes_on_without_the_disk(tmp_path, monkeypatch):
+async def test_the_end_goes_on_without_the_disk_and_no_other_part(tmp_path, monkeypatch):
     upstream = Upstream()
     async with transferring(upstream, tmp_path) as transfers:
         fail_after(transfers, 250_000, monkeypatch)
         found = await transfers.open(APP, DIGEST, len(BLOB))
-        assert await read(found, range(100, 400_000)) == BLOB[100:400_000]
-        assert re.fullmatch("bytes=[12]00000-399999", upstream.asked[1][1])
+        assert not await found.confirm()
+        with pytest.raises(UnavailableError, match="content store failed"):
+            await anext(found.chunks(range(100, 400_000)))
+        assert await read(found, range(100, len(BLOB))) == BLOB[100:]
+        assert [header for _, header in upstream.asked] in ([None, "bytes=100000-501999"], [None, "bytes=200000-501999"])
+
+
+async def test_nor_is_the_end_of_wrong_content_complete_then(tmp_path, monkeypatch):
+    upstream = Upstream(content=b"x" + BLOB[1:])
+    async with transferring(upstream, tmp_path) as transfers:
+        fail_after(transfers, 250_000, monkeypatch)
+        found = [await transfers.open(APP, DIGEST, len(BLOB)) for _ in range(2)]
+        with pytest.raises(CorruptError):
+            await read(found[0], range(100_000, len(BLOB)))
+        with pytest.raises(UnavailableError, match="cannot be read"):
+            await read(found[1], range(300_000, len(BLOB)))
 
 
 async def test_a_file_that_was_cut_short_is_no_source(tmp_path, monkeypatch):
@@ -587,7 +631,7 @@ async def test_two_processes_ask_once(tmp_path):
     first.go.clear()
     async with two_processes(first, second, tmp_path) as (one, other):
         found = [await it.open(APP, DIGEST, len(BLOB)) for it in (one, other, other)]
-        near = await other.open(APP, DIGEST, len(BLOB), 100_000)
+        near = await other.open(APP, DIGEST, len(BLOB))
         first.go.set()
         assert await asyncio.gather(*map(read, found)) == [BLOB] * 3
         assert await read(near, range(100_000, 150_000)) == BLOB[100_000:150_000]
