@@ -112,11 +112,11 @@ async def read(found, part=WHOLE):
             return b"".join([chunk async for chunk in chunks])
 
 
-async def read_until(error, found):
+async def read_until(error, found, part=WHOLE):
     """Return what comes before the error."""
     got = b""
     try:
-        async for chunk in found.chunks(WHOLE):
+        async for chunk in found.chunks(part):
             got += chunk
     except error:
         found.close()
@@ -418,11 +418,7 @@ async def test_nor_does_a_part_of_wrong_bytes_ever_come(tmp_path, at, part):
         found = await transfers.open(APP, DIGEST, len(BLOB))
         with pytest.raises(CorruptError):
             await found.confirm()
-        got = b""
-        with pytest.raises(CorruptError):
-            async for chunk in found.chunks(part):
-                got += chunk
-        found.close()
+        got = await read_until(CorruptError, found, part)
         assert len(got) < len(part)
         assert got == b"" or part.stop == len(BLOB)
 
@@ -489,7 +485,7 @@ async def test_the_end_goes_on_without_the_disk_and_no_other_part(tmp_path, monk
         with pytest.raises(UnavailableError, match="content store failed"):
             await anext(found.chunks(range(100, 400_000)))
         assert await read(found, range(100, len(BLOB))) == BLOB[100:]
-        assert [header for _, header in upstream.asked] in ([None, "bytes=100000-501999"], [None, "bytes=200000-501999"])
+        assert re.fullmatch("bytes=[12]00000-501999", upstream.asked[1][1])
 
 
 async def test_nor_is_the_end_of_wrong_content_complete_then(tmp_path, monkeypatch):
