@@ -16,6 +16,7 @@ from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX, is_signature_content
 from proxy.oci.digest import Digest
 from proxy.oci.errors import CorruptError, MalformedError, RegistryError, UnavailableError
 from proxy.oci.manifest import Descriptor
+from proxy.oci.members import CONFIG
 from proxy.oci.reference import Repository
 from proxy.oci.strict_json import loads_object
 from proxy.stores.content import StoredBlob
@@ -102,6 +103,7 @@ class SmallBlobs:
                         return None
             content = bytes(pieces)
             config = await asyncio.to_thread(loads_object, content, "the config")
+            CONFIG.check(config, "the config")
         except RegistryError:
             return None
         if not digest.matches(content) or not _is_config(config):

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from proxy.oci import canonical_base64
 from proxy.oci.digest import Digest
 from proxy.oci.errors import CorruptError, MalformedError, OverLimitError
+from proxy.oci.members import MANIFEST
 from proxy.oci.strict_json import loads_object
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -30,6 +32,11 @@ MANIFEST_BYTES_MAX = 4 * 1024 * 1024
 # cosign's own limit on layers (pkg/oci/internal, maxLayers); an index of more platforms is not known to exist, and
 # reading this many takes 8 ms, which is as long as anything may hold up everybody else.
 DESCRIPTORS_MAX = 1000
+# An int64, which is what clients read a size into (image-spec, descriptor.md).
+SIZE_MAX = 2**63 - 1
+# Members of Docker's schema 1 and of the OCI artifact manifest (release candidates of image-spec 1.1): a document that
+# has them as well may be read as one of those (CVE-2021-41190).
+_OTHER_KINDS = frozenset({"fsLayers", "history", "signatures", "blobs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +55,9 @@ class Descriptor:
         if not isinstance(value, dict):
             raise MalformedError(f"{where} is not an object")
         size = value.get("size")
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= SIZE_MAX:
             raise MalformedError(f"{where}.size is not a number of bytes")
+        _check_carried(value, where)
         return cls(
             _text(value, "mediaType", where),
             Digest.parse(_text(value, "digest", where)),
@@ -87,7 +95,7 @@ class Manifest:
         """Read the bytes that an upstream served with this media type as this digest.
 
         Raises CorruptError where the digest does not agree, MalformedError for anything that is no manifest or index,
-        or that could be read as both (CVE-2021-41190).
+        or that another reader could read otherwise: as both (CVE-2021-41190), or with other members (`oci.members`).
         """
         if not digest.matches(body):
             raise CorruptError(f"the bytes served as manifest {digest} do not have that digest")
@@ -98,6 +106,7 @@ class Manifest:
         if media_type not in INDEX_TYPES | MANIFEST_TYPES:
             raise MalformedError(f"media type {media_type!a:.80} is no image manifest or index")
         document = loads_object(body, "the manifest")
+        MANIFEST.check(document, "the manifest")
         _check_kind(document, media_type)
         is_index = media_type in INDEX_TYPES
         return cls(
@@ -124,7 +133,8 @@ class Manifest:
 
 
 def _check_kind(document: Mapping[str, Any], media_type: str) -> None:
-    if document.get("schemaVersion") != 2:  # noqa: PLR2004 (the number of the specification)
+    version = document.get("schemaVersion")
+    if not isinstance(version, int) or version != 2:  # noqa: PLR2004 (the number of the specification; 2.0 is another)
         raise MalformedError("schemaVersion is not 2")
     # The member may be missing in OCI documents; where it is there it must agree with the header.
     if document.get("mediaType", media_type) != media_type:
@@ -132,6 +142,8 @@ def _check_kind(document: Mapping[str, Any], media_type: str) -> None:
     foreign = {"layers", "config"} if media_type in INDEX_TYPES else {"manifests"}
     if foreign & document.keys():
         raise MalformedError("has members of both a manifest and an index")
+    if other := _OTHER_KINDS & document.keys():
+        raise MalformedError(f"has members of another kind of manifest: {', '.join(sorted(other))}")
 
 
 def _descriptors(document: Mapping[str, Any], member: str) -> tuple[Descriptor, ...]:
@@ -156,6 +168,16 @@ def _text(value: Mapping[str, Any], member: str, where: str) -> str:
 
 def _optional_text(value: Mapping[str, Any], member: str, where: str) -> str | None:
     return None if value.get(member) in (None, "") else _text(value, member, where)
+
+
+def _check_carried(value: Mapping[str, Any], where: str) -> None:
+    """Check the types of `urls` and `data` (descriptor.md), which other readers take the content from."""
+    urls = value.get("urls")
+    if urls is not None and not (isinstance(urls, list) and all(isinstance(url, str) for url in urls)):
+        raise MalformedError(f"{where}.urls is not a list of texts")
+    data = _optional_text(value, "data", where)
+    if data is not None:
+        canonical_base64.decode(data, f"{where}.data")
 
 
 def _annotations(value: Mapping[str, Any], where: str) -> dict[str, str]:

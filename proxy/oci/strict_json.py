@@ -91,16 +91,24 @@ def _members_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _bounded_int(digits: str) -> int:
+    _check_ascii(digits)
     if len(digits.lstrip("-")) > INTEGER_DIGITS_MAX:
         raise ValueError(f"an integer has more than {INTEGER_DIGITS_MAX} digits")
     return int(digits)
 
 
 def _finite_float(text: str) -> float:
+    _check_ascii(text)
     number = float(text)
     if not isfinite(number):
         raise ValueError("a number is too large")
     return number
+
+
+def _check_ascii(number: str) -> None:
+    """Refuse the digits of other scripts, which Python's reader takes where it is written in Python (before 3.13)."""
+    if not number.isascii():
+        raise ValueError("a number has digits that are not ASCII")
 
 
 def _refuse_constant(name: str) -> NoReturn:

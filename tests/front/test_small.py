@@ -55,6 +55,7 @@ class OneBlob:
         (CONFIG, True),
         (b'{"architecture":"amd64","rootfs":[]}', False),
         (b'{"rootfs":{}}', False),
+        (b'{"architecture":"amd64","rootfs":{},"Config":{}}', False),
         (b'{"architecture":"amd64","rootfs":{},"pad":"' + b" " * CONFIG_BYTES_MAX + b'"}', False),
         (b"\x1f\x8b\x08 a layer", False),
         (b"[]", False),

@@ -25,6 +25,14 @@ CONFIG = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": str(A), "s
 LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd", "digest": str(B), "size": 2}
 IMAGE = {"schemaVersion": 2, "config": CONFIG, "layers": [LAYER]}
 INDEX = {"schemaVersion": 2, "manifests": [LAYER | {"mediaType": OCI_MANIFEST}]}
+PLATFORM = {
+    "architecture": "arm",
+    "os": "linux",
+    "os.version": "10",
+    "os.features": ["a"],
+    "variant": "v7",
+    "features": ["sse4"],
+}
 
 
 def parse(document, media_type=OCI_MANIFEST):
@@ -61,10 +69,14 @@ def test_an_index(media_type):
         (IMAGE | {"annotations": None, "subject": None, "artifactType": ""}, OCI_MANIFEST),
         (IMAGE | {"x": {"unknown": [1]}}, OCI_MANIFEST),
         (IMAGE | {"layers": [LAYER | {"urls": ["https://x.test/"], "data": "AAAA", "platform": {}}]}, OCI_MANIFEST),
+        (IMAGE | {"layers": [LAYER | {"urls": None, "data": None, "platform": None}]}, OCI_MANIFEST),
+        (IMAGE | {"layers": [LAYER | {"data": "", "size": 2**63 - 1}]}, OCI_MANIFEST),
+        (INDEX | {"manifests": [LAYER | {"platform": PLATFORM}]}, OCI_INDEX),
+        (INDEX | {"manifests": [LAYER | {"platform": dict.fromkeys(PLATFORM)}]}, OCI_INDEX),
     ],
 )
 def test_odd_but_legal(document, media_type):
-    assert parse(document, media_type).children == ()
+    assert parse(document, media_type).is_index is (media_type == OCI_INDEX)
 
 
 def test_a_referrer():
@@ -78,6 +90,17 @@ def test_a_referrer():
     ("document", "media_type", "says"),
     [
         (IMAGE | {"schemaVersion": 1}, OCI_MANIFEST, "schemaVersion"),
+        (IMAGE | {"schemaVersion": 2.0}, OCI_MANIFEST, "schemaVersion"),
+        (IMAGE | {"schemaVersion": "2"}, OCI_MANIFEST, "schemaVersion"),
+        (IMAGE | {"manifests": None}, OCI_MANIFEST, "members of both"),
+        (INDEX | {"layers": None}, OCI_INDEX, "members of both"),
+        *((IMAGE | {one: None}, OCI_MANIFEST, one) for one in ("fsLayers", "history", "signatures", "blobs")),
+        *((INDEX | {one: []}, OCI_INDEX, one) for one in ("fsLayers", "history", "signatures", "blobs")),
+        (IMAGE | {"layers": [LAYER | {"size": 2**63}]}, OCI_MANIFEST, "size"),
+        (IMAGE | {"layers": [LAYER | {"urls": "https://x.test/"}]}, OCI_MANIFEST, "urls is not a list"),
+        (IMAGE | {"layers": [LAYER | {"urls": [None]}]}, OCI_MANIFEST, "urls is not a list"),
+        (IMAGE | {"layers": [LAYER | {"data": [98, 98]}]}, OCI_MANIFEST, "data is not a text"),
+        (IMAGE | {"layers": [LAYER | {"data": "YmI"}]}, OCI_MANIFEST, "data is not base64"),
         ({}, OCI_MANIFEST, "schemaVersion"),
         (IMAGE | {"mediaType": OCI_INDEX}, OCI_MANIFEST, "its mediaType says"),
         (IMAGE | {"mediaType": None}, OCI_MANIFEST, "its mediaType says"),

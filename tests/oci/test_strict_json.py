@@ -119,6 +119,8 @@ MANY = b"1," * TOKENS_MAX
         (b"NaN", "NaN is not JSON"),
         (b"1e999", "a number is too large"),
         (b"9" * 20, "more than 19 digits"),
+        ("1\u0662".encode(), "not strict JSON"),
+        ("1.\u0662".encode(), "not strict JSON"),
         (b"[" * 65 + b"]" * 65, "nested deeper"),
         (b"[" * 5000 + b"]" * 5000, "nested deeper"),
         (b'"\\ud800"', "surrogates not allowed"),
