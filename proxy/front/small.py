@@ -12,6 +12,7 @@ from cachetools import LRUCache
 
 from proxy.gate import BlobGrant
 from proxy.gate.transfers import Transfers
+from proxy.oci.archives import reads_as_tar
 from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX, is_signature_content
 from proxy.oci.digest import Digest
 from proxy.oci.errors import CorruptError, MalformedError, RegistryError, UnavailableError
@@ -102,8 +103,7 @@ class SmallBlobs:
                     if len(pieces) > CONFIG_BYTES_MAX:
                         return None
             content = bytes(pieces)
-            config = await asyncio.to_thread(loads_object, content, "the config")
-            CONFIG.check(config, "the config")
+            config = await asyncio.to_thread(_read_config, content)
         except RegistryError:
             return None
         if not digest.matches(content) or not _is_config(config):
@@ -111,6 +111,14 @@ class SmallBlobs:
         self._configs[repository, digest] = len(content)
         self._transfers.put(repository, digest, content)
         return content
+
+
+def _read_config(content: bytes) -> dict[str, Any]:
+    config = loads_object(content, "the config")
+    CONFIG.check(config, "the config")
+    if reads_as_tar(content):
+        raise MalformedError("the config is an archive as well")
+    return config
 
 
 def _is_config(config: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ They are data for verifiers, and nothing that runs: no container runtime unpacks
 read without a verdict, and reading one permits nothing else.
 """
 
+from proxy.oci.archives import reads_as_tar
 from proxy.oci.errors import MalformedError
 from proxy.oci.manifest import Manifest
 from proxy.oci.strict_json import loads_object
@@ -43,23 +44,9 @@ def looks_like_signature_artifact(manifest: Manifest) -> bool:
 
 
 def is_signature_content(content: bytes) -> bool:
-    """Say whether this is JSON, and nothing that unpacks: a runtime may ignore the type, and unpack what it can.
-
-    A tar archive can be written so that it is JSON as well; its first header gives it away.
-    """
+    """Return whether this is a JSON object, and nothing that unpacks: a runtime may ignore the type."""
     try:
         loads_object(content, "the signature")
     except MalformedError:
         return False
-    return not _is_tar(content[:512])
-
-
-def _is_tar(header: bytes) -> bool:
-    """Check the checksum of a tar header (POSIX.1-1988, ustar; summed unsigned or signed, as readers take both)."""
-    try:
-        stated = int(header[148:156].strip(b" \0"), 8)
-    except ValueError:
-        return False
-    others = header[:148] + b" " * 8 + header[156:]
-    unsigned = sum(others)
-    return stated in {unsigned, unsigned - 256 * sum(byte > 127 for byte in others)}  # noqa: PLR2004
+    return not reads_as_tar(content)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from support.content import opened, path_of
 from support.stack import running, sign
+from support.tar_text import as_json, blank
 
 from proxy.demo.images import image
 from proxy.demo.registry import Registry, serve
@@ -19,6 +20,7 @@ from proxy.oci.strict_json import loads_object
 from proxy.upstream.blobs import BlobStream
 
 CONFIG = b'{"architecture":"amd64","rootfs":{}}'
+HONEST = b'{"x":"' + b"a" * 512 + b'"}'
 APP = Repository.of("docker.io", "team/app")
 
 
@@ -56,6 +58,10 @@ class OneBlob:
         (b'{"architecture":"amd64","rootfs":[]}', False),
         (b'{"rootfs":{}}', False),
         (b'{"architecture":"amd64","rootfs":{},"Config":{}}', False),
+        *(
+            (made[:-1] + b',"architecture":"amd64","rootfs":{}}', made is HONEST)
+            for made in (HONEST, as_json(b""), blank())
+        ),
         (b'{"architecture":"amd64","rootfs":{},"pad":"' + b" " * CONFIG_BYTES_MAX + b'"}', False),
         (b"\x1f\x8b\x08 a layer", False),
         (b"[]", False),

@@ -1,0 +1,39 @@
+"""Text that somebody unpacks: tar archives written so that they are JSON as well (docs/threats.md).
+
+A runtime may ignore a layer's media type and unpack what it can. What is served without a verdict is therefore text, in
+which no tar reader finds a header. Compressed archives need no look of their own where the text is a JSON object: the
+first bytes of gzip, zstd, xz and lz4 are no UTF-8, or are control characters, and no format begins with `{` or a space.
+"""
+
+BLOCK_BYTES = 512
+# Where a header states its sum (POSIX.1-1988, ustar), and how far node-tar reads for it: 12 bytes, the others 8.
+_SUM = slice(148, 156)
+_SUM_DIGITS = slice(148, 160)
+_NOT_OCTAL = bytes(set(range(256)) - set(b"01234567"))
+# The field itself is summed as spaces, so no sum of a block of ASCII is less than 256, which is three digits.
+_SUM_DIGITS_MIN = 3
+
+
+def reads_as_tar(content: bytes) -> bool:
+    """Return whether some tar reader could take one of the 512-byte blocks of this text for a header.
+
+    A header is told by its checksum alone. All readers take the number from the digits of its field in their order, but
+    they differ in what they skip before (spaces, tabs, NUL, signs, zeros, `0o`), in what ends it, in what a blank field
+    is (Go, libarchive: 0), and whether bytes are summed unsigned or signed. Each of these numbers, written in octal,
+    begins the digits of the field, and that is looked for. GNU tar skips blocks to find a header; hence all of them.
+
+    Base-256 numbers have NUL bytes where they are as small as a sum, so that content with NUL is never text.
+    """
+    return b"\0" in content or any(
+        _is_header(content[start : start + BLOCK_BYTES]) for start in range(0, len(content), BLOCK_BYTES)
+    )
+
+
+def _is_header(block: bytes) -> bool:
+    digits = block[_SUM_DIGITS].translate(None, _NOT_OCTAL).lstrip(b"0")
+    if block.isascii() and len(digits) < _SUM_DIGITS_MIN:
+        return False
+    others = block[: _SUM.start] + b" " * 8 + block[_SUM.stop :]
+    unsigned = sum(others)
+    signed = unsigned - 256 * sum(byte > 127 for byte in others)  # noqa: PLR2004 (the sign of a byte)
+    return any(digits.startswith(b"%o" % abs(one) if one else b"") for one in (unsigned, signed))
