@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import product
+from types import SimpleNamespace
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -210,6 +211,12 @@ def _roots(shop: Workshop, shape: Shape) -> Iterator[_Twist]:
         root = shop.sigstore.trusted_root(**{section: [replace(service, window=window)]})
         yield f"{section}: {name}", draft, Asked(root=root)
     yield "another instance", draft, Asked(root=shop.strange.trusted_root())
+    authority = shop.sigstore.authority
+    below = SimpleNamespace(
+        certificate_chain=[shop.strange.authority.certificate_chain[0], *authority.certificate_chain],
+        window=authority.window,
+    )
+    yield "the second of a chain issues", draft, Asked(root=shop.sigstore.trusted_root(certificateAuthorities=[below]))
     yield "trust root v0.2", draft, Asked(root=shop.sigstore.trusted_root("0.2"))
 
 
@@ -250,6 +257,13 @@ def _bundles(shop: Workshop) -> Iterator[_Twist]:
     asked, key = Asked(), Asked(shop.key)
     good = shop.made(Shape.BUNDLE)
     (entry,) = good.entries
+    beside = shop.strange.logged(good, shop.at)
+    yield "BUNDLE, an entry of another log besides", beside, asked
+    yield "BUNDLE, an entry of another log twice besides", shop.strange.logged(beside, shop.at), asked
+    (_, strange) = beside.entries
+    yield "BUNDLE, one entry of another log twice besides", replace(beside, entries=(*beside.entries, strange)), asked
+    junk = replace(strange, body=b"{}")
+    yield "BUNDLE, junk of another log besides", replace(good, entries=(*good.entries, junk)), asked
     rekor2 = shop.made(Shape.BUNDLE, logs=("rekor2",), stamped=True)
     stamps = Asked(arguments=("--use-signed-timestamps",))
     yield "BUNDLE, Rekor 2", rekor2, stamps
@@ -300,7 +314,8 @@ def _contents(shop: Workshop) -> Iterator[_Twist]:
     for name, (old, new) in edits.items():
         payload = classic.payload.replace(old, new) if name != "white space" else classic.payload.replace(b"{", b"{ ")
         yield f"SIG, {name}", replace(classic, payload=payload).signed_by(shop.key), asked
-    text = base64.b64encode(classic.signed_by(shop.key).signature).decode()
+    whole = classic.signed_by(shop.key)
+    text = base64.b64encode(whole.signature).decode()
     lines = {
         "line breaks": "\n".join([text[:64], text[64:], ""]),
         "line breaks of DOS": "\r\n".join([text[:76], text[76:], ""]),
@@ -308,7 +323,7 @@ def _contents(shop: Workshop) -> Iterator[_Twist]:
         "a tab": f"{text}\t",
     }
     for name, written in lines.items():
-        yield f"SIG, a signature with {name}", _with_signature(classic.signed_by(shop.key), text, written), asked
+        yield f"SIG, a signature with {name}", _with_signature(whole, text, written), asked
     edits = {
         "another _type": (b"https://in-toto.io/Statement/v1", b"https://x.test/v1"),
         "no predicate": (b',"predicate":{}', b""),

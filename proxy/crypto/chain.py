@@ -120,14 +120,18 @@ def parse_certificate(der: bytes, what: str) -> Certificate:
 class Authority:
     """A certificate authority of a trust root: the issuing CA's certificate first, the anchor last, and its window.
 
-    `flaw` is what makes the chain unusable whatever the time (RFC 5280, 6.1.4), or None; checked once, here. The
-    anchor is trusted because the trust root says so: its own signature is not looked at. Raises MalformedError for
-    an empty chain, and OverLimitError for more than CHAIN_LENGTH_MAX certificates.
+    Any certificate of the chain may issue, as in Go's crypto/x509: the signing CA of GitHub's own instance is the
+    second one. `parts` are the authority itself and what is left of it without its first certificate, without its first
+    two, and so on, by whom else a certificate may be issued. `flaw` is what makes the chain unusable whatever the time
+    (RFC 5280, 6.1.4), or None; checked once, here. The anchor is trusted because the trust root says so: its own
+    signature is not looked at. Raises MalformedError for an empty chain, and OverLimitError for more than
+    CHAIN_LENGTH_MAX certificates.
     """
 
     chain: tuple[Certificate, ...]
     window: Window
     flaw: str | None = field(init=False, compare=False)
+    parts: tuple["Authority", ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.chain:
@@ -135,6 +139,8 @@ class Authority:
         if len(self.chain) > CHAIN_LENGTH_MAX:
             raise OverLimitError(f"an authority with more than {CHAIN_LENGTH_MAX} certificates")
         object.__setattr__(self, "flaw", _chain_flaw(self.chain))
+        rest = Authority(self.chain[1:], self.window).parts if len(self.chain) > 1 else ()
+        object.__setattr__(self, "parts", (self, *rest))
 
 
 def issuer_at(
@@ -143,10 +149,11 @@ def issuer_at(
     """Find the CA certificate that issued this one, by an authority that may do so, all of it valid at this moment.
 
     The hybrid model of the Sigstore client spec: every certificate of the path and the authority's window must cover
-    the moment, ends included. `purpose` is CODE_SIGNING or TIME_STAMPING. Where several authorities have the issuer's
-    name, the failure is that of the one that came furthest.
+    the moment, ends included; of the authority's own, those from the issuer up to the anchor are of the path. `purpose`
+    is CODE_SIGNING or TIME_STAMPING. Where several authorities have the issuer's name, the failure is that of the one
+    that came furthest.
     """
-    named = [one for one in authorities if one.chain[0].subject == leaf.issuer]
+    named = [part for one in authorities for part in one.parts if part.chain[0].subject == leaf.issuer]
     if not named:
         return _untrusted(f"the certificate is issued by {_quoted(leaf.issuer)}, which is not in the trust root")
     reached = [(one.chain[0], _first(_path_flaws(leaf, one, moment, purpose))) for one in named]

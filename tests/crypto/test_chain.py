@@ -257,7 +257,7 @@ def test_how_long_a_chain_may_be(count):
     [
         (LEAF, [], "issued by 'CN=issuing', which is not in the trust root"),
         (LEAF, [authority(ROOT)], "issued by 'CN=issuing', which is not in the trust root"),
-        (make_leaf("root"), [AUTHORITY], "issued by 'CN=root', which is not in the trust root"),
+        (make_leaf("other"), [AUTHORITY], "issued by 'CN=other', which is not in the trust root"),
         (make_leaf("issuing\n\u2028"), [authority(ROOT)], r"issued by 'CN=issuing\\n\\u2028'"),
         (make_leaf("x" * 64), [authority(ROOT)], "'CN=x{64}'"),
         # A chain of one's own with the same names (A30).
@@ -320,6 +320,71 @@ def test_how_long_a_chain_may_be(count):
 )
 def test_refused_paths(leaf, authorities, detail):
     assert refused(detail, leaf, authorities)
+
+
+# A chain of three, as of GitHub's own instance, of which any may issue.
+MIDDLE = make_ca("middle", "root", path_length=1)
+LOWEST = make_ca("lowest", "middle", path_length=0)
+THREE = (LOWEST, MIDDLE, ROOT)
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("window", [OPEN, Window(NOW, NOW)])
+def test_any_of_a_chain_may_issue(place, window):
+    name = ("lowest", "middle", "root")[place]
+    assert proven(make_leaf(name), [authority(*THREE, window=window)]) == THREE[place]
+
+
+ENDED, NARROW = {"end": NOW - SECOND}, {"extensions": [purposes(TIME_STAMPING)]}
+
+
+@pytest.mark.parametrize(
+    ("issuer", "good", "bad", "detail"),
+    [
+        # What is below the issuer is not of the path, and may be as it is; what is above is.
+        ("middle", {"lowest": ENDED}, {"middle": ENDED}, "'CN=middle' is valid from"),
+        ("middle", {"lowest": NARROW}, {"root": NARROW}, "'CN=root' is not for code signing"),
+        ("middle", {"lowest": {"without": [x509.BasicConstraints]}}, {"root": ENDED}, "'CN=root' is valid from"),
+        ("root", {"middle": ENDED}, {"root": ENDED}, "'CN=root' is valid from"),
+        (
+            "middle",
+            {"middle": {"path_length": 0}},
+            {"middle": {"without": [x509.BasicConstraints]}},
+            "not that of a CA",
+        ),
+        (
+            "lowest",
+            {"middle": {"path_length": 1}},
+            {"middle": {"path_length": 0}},
+            "allows 0 CAs below it, there are 1",
+        ),
+        ("middle", {"root": {"path_length": 1}}, {"root": {"path_length": 0}}, "allows 0 CAs below it, there are 1"),
+        ("middle", {"lowest": {"signer": RSA}}, {"middle": {"signer": RSA}}, "another key|not signed by"),
+    ],
+)
+def test_the_path_begins_at_the_issuer(issuer, good, bad, detail):
+    def changed(changes):
+        given = {"lowest": ("middle", 0), "middle": ("root", 1), "root": (None, None)}
+        return authority(
+            *(
+                make_ca(name, above, **{"path_length": length} | changes.get(name, {}))
+                for name, (above, length) in given.items()
+            )
+        )
+
+    leaf = make_leaf(issuer)
+    assert not isinstance(proven(leaf, [changed(good)]), Failure)
+    assert refused(detail, leaf, [changed(bad)])
+
+
+def test_a_window_is_that_of_the_whole_authority():
+    assert refused("does not believe", make_leaf("middle"), [authority(*THREE, window=Window(NOW + SECOND))])
+
+
+def test_the_name_of_any_of_a_chain_is_not_enough():
+    """A30: a certificate authority of one's own with the name of the second."""
+    mine = make_leaf("middle", signer=key("stranger"), extensions=[akid(key("middle"))])
+    assert refused("not signed by CA certificate 'CN=middle'", mine, [authority(*THREE)])
 
 
 STRANGER = authority(make_ca("issuing", own_key=key("stranger")))

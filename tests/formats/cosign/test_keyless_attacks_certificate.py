@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -122,6 +123,15 @@ def swapped_unlogged(shape):
     return trial(draft, demands=STAMP)
 
 
+# As in GitHub's trust root: the certificate that issues is the second of its authority's chain.
+SECOND_ISSUES = root_of(
+    certificateAuthorities=[
+        SimpleNamespace(
+            certificate_chain=[Authority.create(name="below").certificate_chain[0], *CA.certificate_chain],
+            window=CA.window,
+        )
+    ]
+)
 GOOD, GOOD_CLASSIC = by(requested()), by(requested(), Shape.SIG)
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x" * 64)] * 600)
 
@@ -130,6 +140,16 @@ CHAIN = [
     attack(
         "A30", "own-authority-of-the-same-name-without-sct", "another key", by(own_authority, demands=UNLOGGED), GOOD
     ),
+    *(
+        attack(
+            "A30",
+            f"own-authority-with-the-name-of-the-second-of-a-chain-{shape.name}",
+            "another key",
+            by(own_authority, shape, root=SECOND_ISSUES),
+            by(requested(), shape, root=SECOND_ISSUES),
+        )
+        for shape in (Shape.BUNDLE, Shape.SIG)
+    ),
     attack(
         "A30", "own-chain-beside-it", "another key", with_chain, lambda: trial(noted(made(Shape.SIG), chain="junk"))
     ),
@@ -137,14 +157,14 @@ CHAIN = [
     attack(
         "A30",
         "root-as-certificate",
-        "not in the trust root",
+        "the certificate is that of a CA",
         by(lambda: CA.certificate_chain[1]),
         GOOD,
     ),
     attack(
         "A30",
         "intermediate-as-certificate",
-        "which is not in the trust root",
+        "the certificate is that of a CA",
         by(lambda: CA.certificate_chain[0]),
         GOOD,
     ),
