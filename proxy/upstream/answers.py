@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -22,6 +22,8 @@ from aiohttp import (
 from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError, UnservableError, UpstreamDeniedError
+from proxy.upstream.error_text import ERROR_BYTES_MAX, error_text
+from proxy.upstream.tls import certificate_fault, handshake_fault
 
 T = TypeVar("T")
 
@@ -32,6 +34,8 @@ INLINE_BYTES_MAX = 64 * 1024
 _FINAL_SERVER_ERRORS = frozenset({501, 505})
 _CLIENT_ERRORS = range(400, 500)
 _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS = 408, 429
+# An error's body comes with its head; what does not is not worth a client's time.
+_REASON_SECONDS = 1.0
 _DELAY = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -45,36 +49,62 @@ class UnreachableError(TransientError):
 
 @contextmanager
 def network_errors(server: str) -> Iterator[None]:
-    """Turn what aiohttp raises into one line that names the server and has no URL, which may hold a signature."""
+    """Turn what aiohttp raises into one line that names the server and has no URL, which may hold a signature.
+
+    Where there was no connection, it names the host that was dialled as well.
+    """
     try:
         yield
-    except (ClientConnectorCertificateError, ClientSSLError):
-        raise UnavailableError(f"{server} has a TLS certificate that is not trusted") from None
-    except ClientConnectorDNSError:
-        raise UnreachableError(f"{server} could not be found in the DNS") from None
+    except (ClientConnectorCertificateError, ClientSSLError) as err:
+        raise _tls_error(server, err) from None
+    except ClientConnectorDNSError as err:
+        raise UnreachableError(f"{server} could not be found in the DNS{_dialled(server, err)}") from None
     except (ClientConnectorError, ConnectionTimeoutError) as err:
-        raise UnreachableError(f"{server} could not be reached: {err.strerror or 'no connection'}") from None
+        reason = err.strerror or "no connection"
+        raise UnreachableError(f"{server} could not be reached: {reason}{_dialled(server, err)}") from None
     except TimeoutError:
         raise TransientError(f"{server} did not answer in time") from None
     except ClientPayloadError:
         raise TransientError(f"{server} cut its answer short") from None
     except (ClientResponseError, HttpProcessingError):
         raise UnavailableError(f"{server} sent an answer that is not valid HTTP") from None
-    except (ClientError, OSError):
-        raise TransientError(f"{server} closed the connection") from None
+    except (ClientError, OSError) as err:
+        raise _ended(server, err) from None
     except (NotImplementedError, RecursionError):
         raise
     except RuntimeError:  # "Connection closed." in the middle of a body (measured), "Session is closed" in our own end
         raise TransientError(f"{server} closed the connection") from None
 
 
-def status_error(server: str, status: int, headers: Mapping[str, str], what: str) -> RegistryError:
-    """Return the error that an answer's status stands for."""
+def _tls_error(server: str, err: ClientConnectorError) -> UnavailableError:
+    where = f"{err.host}:{err.port}"
+    if isinstance(err, ClientConnectorCertificateError):
+        fault = certificate_fault(err.certificate_error)
+        return UnavailableError(f"{server} has a TLS certificate that is not trusted (that of {where}): {fault}")
+    fault = handshake_fault(err.os_error) or "the handshake failed"
+    return UnavailableError(f"{server} showed no TLS certificate, for there was no TLS with {where}: {fault}")
+
+
+def _ended(server: str, err: Exception) -> UnavailableError:
+    fault = handshake_fault(err)
+    if fault:
+        return UnavailableError(f"{server} ended the TLS connection: {fault}")
+    return TransientError(f"{server} closed the connection")
+
+
+def _dialled(server: str, err: OSError) -> str:
+    """Return the host that was dialled, if it is known and not the server's name."""
+    return f" ({err.host})" if isinstance(err, ClientConnectorError) and err.host not in server else ""
+
+
+def status_error(server: str, status: int, headers: Mapping[str, str], what: str, text: str = "") -> RegistryError:
+    """Return the error that an answer's status stands for; `text` is the reason that its body gives, if any."""
     if status in {404, 410}:
         return NotFoundError(f"{server} has no {what}")
+    reason = f": {text}" if text else ""
     if status in {401, 403}:
-        return UpstreamDeniedError(f"{server} refuses us the {what} ({status})")
-    message = f"{server} answered {status} when asked for the {what}"
+        return UpstreamDeniedError(f"{server} refuses us the {what} ({status}){reason}")
+    message = f"{server} answered {status} when asked for the {what}{reason}"
     if status in {_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS} or (status >= 500 and status not in _FINAL_SERVER_ERRORS):  # noqa: PLR2004
         return TransientError(message, retry_after(headers), rate_limited=status == _TOO_MANY_REQUESTS)
     return UnservableError(message) if status in _CLIENT_ERRORS else UnavailableError(message)
@@ -106,6 +136,16 @@ async def read_at_most(response: ClientResponse, limit: int) -> bytes:
         if len(body) > limit:
             break
     return bytes(body)
+
+
+async def reason_of(response: ClientResponse, secrets: Iterable[str] = ()) -> str:
+    """Return the reason in the body of an error (`error_text`); nothing where it does not come in time."""
+    try:
+        async with asyncio.timeout(_REASON_SECONDS):
+            body = await read_at_most(response, ERROR_BYTES_MAX)
+    except (ClientError, HttpProcessingError, OSError, RuntimeError, TimeoutError):
+        return ""
+    return error_text(body, media_type(response), secrets)
 
 
 async def off_the_loop(read: Callable[[bytes], T], body: bytes) -> T:

@@ -6,17 +6,18 @@ Credentials go to the registry itself and to token services that `origins.token_
 
 import asyncio
 import re
+from base64 import b64decode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
-from aiohttp import encode_basic_auth, hdrs
+from aiohttp import ClientResponse, encode_basic_auth, hdrs
 from cachetools import TLRUCache
 from yarl import URL
 
-from proxy.oci.errors import MalformedError, UnavailableError, UpstreamDeniedError
+from proxy.oci.errors import MalformedError, RegistryError, UnavailableError, UpstreamDeniedError
 from proxy.oci.strict_json import loads_object
-from proxy.upstream.answers import network_errors, read_at_most, status_error
+from proxy.upstream.answers import network_errors, read_at_most, reason_of, status_error
 from proxy.upstream.challenge import Challenge
 from proxy.upstream.endpoint import IDENTITY_TOKEN_USER, Credentials, Endpoint
 from proxy.upstream.origins import read_origin, token_service
@@ -30,6 +31,7 @@ _ANSWER_BYTES_MAX = 64 * 1024
 # token.md: without expires_in a token lives 60 s. It is renewed a little before its end, to arrive in time.
 _DEFAULT_SECONDS = 60.0
 _MARGIN_SECONDS = 10.0
+_OK = 200
 _BEARER = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
 # We never ask for more than to pull, whatever scope a registry names.
 _PULL_SCOPE = re.compile(r"repository:[a-zA-Z0-9._:/-]{1,512}:pull", re.ASCII)
@@ -61,8 +63,10 @@ class Authenticator:
             return None
         return await self._answer(self._challenge, _scope(repository), None)
 
-    async def renewed(self, challenges: Sequence[Challenge], repository: str, refused: str | None) -> str:
-        """Return the Authorization that answers a 401, of which `refused` was the one sent.
+    async def renewed(
+        self, challenges: Sequence[Challenge], repository: str, refused: str | None, text: str = ""
+    ) -> str:
+        """Return the Authorization that answers a 401, of which `refused` was the one sent and `text` the reason.
 
         Raises UpstreamDeniedError where nothing new can be shown or the token service refuses us, and
         UnavailableError where the token service gives no usable answer.
@@ -72,7 +76,7 @@ class Authenticator:
         scope = named if _PULL_SCOPE.fullmatch(named) else _scope(repository)
         authorization = await self._answer(challenge, scope, refused)
         if authorization == refused:
-            raise UpstreamDeniedError(f"{self._endpoint.name} refuses our credentials")
+            raise UpstreamDeniedError(f"{self._endpoint.name} refuses our credentials" + (text and f": {text}"))
         self._challenge = challenge
         return authorization
 
@@ -113,15 +117,30 @@ class Authenticator:
         request = _token_request(url, {name: text for name, text in query.items() if text}, endpoint.credentials)
         with network_errors(server):
             async with await self._pool.request(*request) as response:
-                status, headers = response.status, response.headers
+                if response.status != _OK:
+                    raise await self._refusal(server, response)
                 body = await read_at_most(response, _ANSWER_BYTES_MAX)
-        if status in {400, 404}:  # how several registries refuse unknown repositories or credentials
-            raise UpstreamDeniedError(f"{server} refuses us a token ({status})")
-        if status != 200:  # noqa: PLR2004
-            raise status_error(server, status, headers, "token")
         if len(body) > _ANSWER_BYTES_MAX:
             raise UnavailableError(f"{server} sent more than {_ANSWER_BYTES_MAX} bytes")
         return _read_token(server, body)
+
+    async def _refusal(self, server: str, response: ClientResponse) -> RegistryError:
+        credentials = self._endpoint.credentials
+        known = secrets_in(_basic(credentials), credentials.password) if credentials is not None else ()
+        text = await reason_of(response, known)
+        if response.status in {400, 404}:  # how several registries refuse unknown repositories or credentials
+            return UpstreamDeniedError(f"{server} refuses us a token ({response.status})" + (text and f": {text}"))
+        return status_error(server, response.status, response.headers, "token", text)
+
+
+def secrets_in(authorization: str | None, *more: str) -> tuple[str, ...]:
+    """Return what must not be repeated of what we sent: an Authorization, the password in it, and more."""
+    if authorization is None:
+        return more
+    scheme, _, value = authorization.partition(" ")
+    if scheme == "Basic":
+        return (value, b64decode(value).decode().partition(":")[2], *more)
+    return (value, *more)
 
 
 def _token_request(

@@ -8,8 +8,8 @@ from aiohttp import ClientResponse, hdrs
 from yarl import URL
 
 from proxy.oci.errors import MalformedError, UnavailableError
-from proxy.upstream.answers import check_identity, network_errors, read_at_most, status_error
-from proxy.upstream.auth import Authenticator
+from proxy.upstream.answers import check_identity, network_errors, read_at_most, reason_of, status_error
+from proxy.upstream.auth import Authenticator, secrets_in
 from proxy.upstream.base_url import BaseUrl
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.challenge import Challenge, parse_challenges
@@ -67,7 +67,7 @@ class Transport:
 
         async def attempt() -> tuple[ClientResponse, bytes]:
             response = await self._send(request)
-            with network_errors(self._endpoint.name):
+            with network_errors(self._named(response.url)):
                 async with response:
                     return response, await read_at_most(response, limit)
 
@@ -81,21 +81,24 @@ class Transport:
         authorization = await self._authenticator.authorization(request.repository)
         response = await self._follow(request, authorization)
         if response.status == _UNAUTHORIZED and origin_of(response.url) == self._origin:
+            text = await reason_of(response, secrets_in(authorization))
             challenges = await self._challenges(response)
-            authorization = await self._authenticator.renewed(challenges, request.repository, authorization)
+            authorization = await self._authenticator.renewed(challenges, request.repository, authorization, text)
             response = await self._follow(request, authorization)
         try:
-            self._check(request, response)
+            await self._check(request, response, authorization)
         except BaseException:
             response.close()
             raise
         return response
 
-    def _check(self, request: Request, response: ClientResponse) -> None:
+    async def _check(self, request: Request, response: ClientResponse, authorization: str | None) -> None:
+        server = self._named(response.url)
         self._observer.headers(self._endpoint.name, response.headers)
         if response.status not in request.accepted:
-            raise status_error(self._endpoint.name, response.status, response.headers, request.what)
-        check_identity(self._endpoint.name, response.headers)
+            text = await reason_of(response, secrets_in(authorization))
+            raise status_error(server, response.status, response.headers, request.what, text)
+        check_identity(server, response.headers)
 
     async def _challenges(self, response: ClientResponse) -> tuple[Challenge, ...]:
         """Return the challenges of a 401, or, as some registries challenge only there, those of `/v2/`."""
@@ -142,13 +145,18 @@ class Transport:
         # Storage and token services are others' business.
         attempt = self._breaker.attempt() if origin_of(url) == self._origin else nullcontext()
         async with attempt:
-            with network_errors(self._endpoint.name):
+            with network_errors(self._named(url)):
                 return await self._pool.request(method, url, headers)
+
+    def _named(self, url: URL) -> str:
+        """Return who is at a URL, for people: the registry, or a host that it leads to."""
+        name = self._endpoint.name
+        return name if url.host == self._origin.host else f"{url.host}, to which {name} redirects,"
 
     async def _drain(self, response: ClientResponse) -> None:
         """Give a connection back; a small body is read first, for a connection with an unread one is closed."""
         try:
-            with network_errors(self._endpoint.name):
+            with network_errors(self._named(response.url)):
                 await response.content.read(_DRAINED_BYTES)
         finally:
             response.release()

@@ -21,13 +21,48 @@ KEY = SimpleNamespace(ssl=True, host="cdn.test", port=443, is_ssl=True)
 REFUSED = OSError(111, "Connection refused")
 
 
+def tls_fault(reason):
+    return ssl.SSLError(1, f"[SSL: {reason}] {reason.lower()} (_ssl.c:1006)")
+
+
+def untrusted(code):
+    error = ssl.SSLCertVerificationError()
+    error.verify_code, error.verify_message = code, "what OpenSSL says"
+    return error
+
+
 @pytest.mark.parametrize(
     ("raised", "error", "text"),
     [
         (aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLError()), UnavailableError, "TLS certificate"),
-        (aiohttp.ClientConnectorSSLError(KEY, REFUSED), UnavailableError, "TLS certificate"),
-        (aiohttp.ClientConnectorDNSError(KEY, REFUSED), UnreachableError, "could not be found in the DNS"),
-        (aiohttp.ClientConnectorError(KEY, REFUSED), UnreachableError, "could not be reached: Connection refused"),
+        (aiohttp.ClientConnectorSSLError(KEY, REFUSED), UnavailableError, "TLS certificate, .* the handshake failed"),
+        (aiohttp.ClientConnectorSSLError(KEY, tls_fault("NEW_FAULT")), UnavailableError, "cdn.test:443: the handshake"),
+        (aiohttp.ClientConnectorSSLError(KEY, tls_fault("WRONG_VERSION_NUMBER")), UnavailableError, "plain http"),
+        (
+            aiohttp.ClientConnectorSSLError(KEY, tls_fault("TLSV1_ALERT_PROTOCOL_VERSION")),
+            UnavailableError,
+            "TLS from 1",
+        ),
+        (aiohttp.ClientOSError(*tls_fault("TLSV13_ALERT_CERTIFICATE_REQUIRED").args), UnavailableError, "client_key"),
+        (aiohttp.ClientOSError(*tls_fault("TLSV1_ALERT_UNKNOWN_CA").args), UnavailableError, "client_key"),
+        (
+            aiohttp.ClientConnectorCertificateError(KEY, untrusted(10)),
+            UnavailableError,
+            "cdn.test:443.: it has expired",
+        ),
+        (aiohttp.ClientConnectorCertificateError(KEY, untrusted(20)), UnavailableError, "ca_file"),
+        (aiohttp.ClientConnectorCertificateError(KEY, untrusted(62)), UnavailableError, "other name"),
+        (aiohttp.ClientConnectorCertificateError(KEY, untrusted(99)), UnavailableError, "what OpenSSL says"),
+        (
+            aiohttp.ClientConnectorDNSError(KEY, REFUSED),
+            UnreachableError,
+            r"could not be found in the DNS \(cdn.test\)$",
+        ),
+        (
+            aiohttp.ClientConnectorError(KEY, REFUSED),
+            UnreachableError,
+            r"could not be reached: Connection refused \(cdn.test\)$",
+        ),
         (aiohttp.ClientConnectorError(KEY, OSError()), UnreachableError, "could not be reached: no connection"),
         (aiohttp.ConnectionTimeoutError(), UnreachableError, "could not be reached: no connection"),
         (aiohttp.ServerTimeoutError(), TransientError, "did not answer in time"),
