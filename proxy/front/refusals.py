@@ -21,6 +21,7 @@ it move on whatever the answer, so `front/blobs` lets small configs through: a c
 
 A client that was told this proxy's own name has nowhere else to go; it gets the plain form: the status, the message
 as the first OCI error, and as the reason phrase (all that containerd 1.6 and 1.7 show). HTTP/2 has no reason phrase.
+Docker itself is never taken for one by the registry in a path: the path may be that of an image at Docker Hub.
 """
 
 import json
@@ -63,7 +64,7 @@ def answer(asked: Asked, refusal: Refusal, form: Form) -> Answer:
     """Return the response that stops the client that asked this. Pure."""
     if form is Form.PLAIN or asked.is_explicit or asked.kind not in PULLS or _is_signature_lookup(asked, refusal):
         return _plain(asked, refusal)
-    return _hold(asked, refusal.message)
+    return _hold(asked, refusal.message, "denied" if asked.names_registry else "refused")
 
 
 def _is_signature_lookup(asked: Asked, refusal: Refusal) -> bool:
@@ -85,21 +86,23 @@ def _plain(asked: Asked, refusal: Refusal) -> Answer:
     return Answer(refusal.status, content, headers, refusal.message)
 
 
-def _hold(asked: Asked, message: str) -> Answer:  # noqa: PLR0911 (a line for each way of asking)
+def _hold(asked: Asked, message: str, word: str) -> Answer:  # noqa: PLR0911 (a line for each way of asking)
+    # `word` becomes the scheme of an address that leads nowhere, and is part of what Docker shows: who named Sealgate
+    # in the image's name reads "denied", as in an ordinary refusal.
     if asked.dialect is Dialect.CONTAINERS_IMAGE and asked.kind is Kind.MANIFESTS:
         return _schema1(message) if asked.by_digest else _text(message, DOCKER_LIST)
     if asked.method == "HEAD" and asked.dialect is Dialect.DOCKER and asked.by_digest and asked.kind is Kind.MANIFESTS:
         # It has this content under another name, and takes anything below 400 as leave to use it (moby, Exists).
-        return _redirect_nowhere(f"refused: {message} [{_ESRCH}]")
+        return _redirect_nowhere(f"{word}: {message} [{_ESRCH}]")
     if asked.method == "HEAD":
         return Answer(300, reason=message, form=Form.HOLD)
     if asked.dialect is Dialect.CONTAINERD:
         return _text(message, OCI_MANIFEST)
     if asked.kind is Kind.MANIFESTS:
-        return _redirect_nowhere(f"refused: {message} [{_ESRCH}]")
+        return _redirect_nowhere(f"{word}: {message} [{_ESRCH}]")
     if asked.dialect is Dialect.CONTAINERS_IMAGE:
-        return _redirect_nowhere(f"refused: {message}")
-    return _redirect_nowhere(f"refused by: {message} [{_ESRCH}; {_ENOSPC}]")
+        return _redirect_nowhere(f"{word}: {message}")
+    return _redirect_nowhere(f"{word} by: {message} [{_ESRCH}; {_ENOSPC}]")
 
 
 def _text(message: str, media_type: str) -> Answer:

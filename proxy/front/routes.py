@@ -8,7 +8,7 @@ For the same reason `guess` says of what cannot be read what it looks like.
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from urllib.parse import parse_qsl
 
@@ -22,6 +22,8 @@ _SHAPE = re.compile(
 )
 # Whatever can be taken for a pull.
 _PULL = re.compile(r".*/(?P<kind>manifests|blobs)/(?P<reference>.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
+# moby, dockerversion/useragent.go; daemon/containerd/resolver.go adds the second word.
+_CLASSIC_DOCKER = re.compile(r"docker/(?!.*containerd-client/)", re.ASCII | re.DOTALL)
 _NS = re.compile(r"(?:^|&)ns(?:=|&|$)", re.ASCII)
 # The header that only containers/image (podman, skopeo, buildah, CRI-O) sends in requests; measured.
 CONTAINERS_IMAGE_HEADER = "Docker-Distribution-API-Version"
@@ -60,6 +62,9 @@ class Asked:
     reference: str = ""
     query: Mapping[str, str] | None = None
     dialect: Dialect = Dialect.DOCKER
+    agent: str = ""
+    #: Set by `Namespaces.placed`: the registry in the path may be the namespace of an image at Docker Hub.
+    may_be_mirrored: bool = False
 
     @property
     def ns(self) -> str | None:
@@ -72,14 +77,28 @@ class Asked:
         return ":" in self.reference
 
     @property
+    def names_registry(self) -> bool:
+        """Say whether the first part of the path reads as a registry."""
+        first, slash, _ = self.name.partition("/")
+        return bool(slash) and looks_like_registry(first)
+
+    @property
     def is_explicit(self) -> bool:
         """Say whether the client must have been told this proxy's own name, so that it has nowhere else to go.
 
         The registry in the path says so, but not for clients that also write it so for a mirror: containerd adds `ns=`,
         and containers/image sends the same request for `podman pull proxy/docker.io/x` as for a mirror at
-        `proxy/docker.io`.
+        `proxy/docker.io`. Nor where Docker may mean an image of Docker Hub: see `Namespaces.placed`.
         """
-        return looks_like_registry(self.name.partition("/")[0]) and self.dialect is Dialect.DOCKER
+        return self.names_registry and self.dialect is Dialect.DOCKER and not self.may_be_mirrored
+
+    @property
+    def is_classic_docker(self) -> bool:
+        """Say whether this is Docker with its classic store, by its name: no request of its own tells it from tools.
+
+        With the containerd store (named in its User-Agent) it adds `ns=` to what it asks of a mirror.
+        """
+        return self.dialect is Dialect.DOCKER and _CLASSIC_DOCKER.match(self.agent) is not None
 
 
 def parse(method: str, raw_path: str, headers: Mapping[str, str]) -> Asked:
@@ -99,7 +118,8 @@ def parse(method: str, raw_path: str, headers: Mapping[str, str]) -> Asked:
         raise MalformedError("the path has %, // or .., which no repository name has")
     query = _query(query_text)
     dialect = _dialect(headers, has_ns="ns" in query)
-    return Asked(method, Kind(shape["kind"] or "tags"), shape["name"], shape["reference"] or "", query, dialect)
+    agent = headers.get("User-Agent", "")
+    return Asked(method, Kind(shape["kind"] or "tags"), shape["name"], shape["reference"] or "", query, dialect, agent)
 
 
 def guess(method: str, raw_path: str, headers: Mapping[str, str]) -> Asked:
@@ -144,6 +164,23 @@ class Namespaces:
 
     registries: Collection[str]
     default: str
+
+    def placed(self, asked: Asked) -> Asked:
+        """Mark a request that may mean an image of Docker Hub by a path that begins with a registry.
+
+        Docker asks its mirror for `docker.io/localhost/app` and `docker.io/with.dot/app` without `docker.io`, and goes
+        on to Docker Hub when the mirror says no. So a name that begins with no configured registry says nothing about
+        the client; nor does one that does, if the client is Docker. Only a port cannot stand in such a path.
+        """
+        first = asked.name.partition("/")[0]
+        is_certain = self._is_configured(first) and (":" in first or not asked.is_classic_docker)
+        return replace(asked, may_be_mirrored=asked.names_registry and not is_certain)
+
+    def _is_configured(self, first: str) -> bool:
+        try:
+            return canonical_registry(first) in self.registries
+        except MalformedError:
+            return False
 
     def repository(self, asked: Asked) -> Repository:
         """Say which repository is asked for: by the path's first part, by `ns=`, or at the default registry.

@@ -139,7 +139,7 @@ class Front:
 
     async def _parse_and_serve(self, request: web.BaseRequest) -> tuple[Kind, web.StreamResponse]:
         try:
-            asked = parse(request.method, request.raw_path, request.headers)
+            asked = self._namespaces.placed(parse(request.method, request.raw_path, request.headers))
         except MalformedError as err:
             asked = guess(request.method, request.raw_path, request.headers)
             no = _Refused(errors.bad_request(err), request.raw_path[:IMAGE_TEXT_MAX])

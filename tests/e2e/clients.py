@@ -6,13 +6,16 @@ set-up leaves the client its own way to the hub; a *sealed* one does not.
 
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlencode
 
 from e2e.content import ARCHITECTURE, Named
 from e2e.sandbox import Box, Ended, listening_unix
@@ -85,6 +88,25 @@ def dockerd(box: Box, mirror: str, driver: str = "vfs") -> Iterator[DockerComman
 
     with box.daemon("dockerd", f"--host=unix://{socket}", *options, *alone, f"--{store}", ready=ready):
         yield docker
+
+
+class _OverUnix(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("docker", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket file."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def create_image(path: Path, name: str, reference: str) -> str:
+    """Pull by the daemon's API at this socket (POST /images/create); return what it says."""
+    with contextlib.closing(_OverUnix(path)) as connection:
+        connection.request("POST", f"/images/create?{urlencode({'fromImage': name, 'tag': reference})}")
+        return connection.getresponse().read().decode()
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 import json
 import re
+from dataclasses import replace
 from urllib.error import HTTPError
 
 import pytest
 from e2e import content
-from e2e.clients import CLIENTS, Client, dockerd
+from e2e.clients import CLIENTS, Client, create_image, dockerd
 from e2e.lab import DEAD, Outcome
 from e2e.stage import Stage
 
@@ -78,6 +79,37 @@ def test_what_cannot_be_verified_now_is_held(the_stage: Stage, blind: str, clien
     assert record.outcome is Outcome.HELD, str(record)
     assert "could not be verified now" in record.pull.output, str(record)
     assert _ID.search(record.pull.output), str(record)
+
+
+_odd_names = pytest.mark.parametrize("namespace", ["localhost", "with.dot", "docker.io/library"])
+
+
+@pytest.mark.parametrize("client", [it for it in CLIENTS if it.name != "docker"], ids=lambda client: client.name)
+@_each_way
+@_odd_names
+def test_an_image_of_the_hub_whose_name_begins_with_a_registry_is_held(
+    the_stage: Stage, sealgate: str, client: Client, namespace: str, by: str
+) -> None:
+    """The client leaves `docker.io` out where it asks its mirror; the hub would serve the image."""
+    image = replace(the_stage.images["unsigned"], repository=f"{namespace}/unsigned")
+    image.put(the_stage.lab.shelf)
+    record = the_stage.lab.pull("odd name", client, sealgate, image, by)
+    assert record.outcome is Outcome.HELD, str(record)
+    assert "sealgate: " in record.pull.output, str(record)
+
+
+@_odd_names
+def test_docker_is_held_at_such_a_name_too(the_stage: Stage, sealgate: str, namespace: str) -> None:
+    """By its API, as compose and SDKs use it: the command line makes another name of it and asks no mirror."""
+    image, lab = replace(the_stage.images["unsigned"], repository=f"{namespace}/unsigned"), the_stage.lab
+    image.put(lab.shelf)
+    lab.hub.settle()
+    for reference in (image.tag, str(image.image.digest)):
+        with lab.box() as box, dockerd(box, sealgate) as docker:
+            said = create_image(box.folder / "docker.sock", f"docker.io/{image.repository}", reference)
+            assert docker("images", "-q").output == ""
+        assert "sealgate: " in said
+        assert lab.hub.settle() == [], said
 
 
 @_each_way

@@ -167,6 +167,34 @@ def test_only_a_client_that_cannot_have_a_fallback_is_explicit(name, dialect, ex
     assert Asked("GET", Kind.MANIFESTS, name, "v1", {}, dialect).is_explicit is explicit
 
 
+DOCKER = "docker/20.10.24 go/go1.19.8 os/linux arch/amd64 UpstreamClient(Docker-Client/20.10.24)"
+STORE = "docker/29.0.0 go/go1.25.1 os/linux arch/amd64 containerd-client/v2.3.3 storage-driver/overlayfs"
+
+
+@pytest.mark.parametrize(
+    ("name", "agent", "explicit"),
+    [
+        ("ghcr.io/team/app", "curl/8", True),
+        ("ghcr.io/team/app", STORE, True),
+        ("ghcr.io/team/app", DOCKER, False),
+        ("GHCR.IO/team/app", "", True),
+        ("index.docker.io/app", "", True),
+        ("localhost:5000/app", "", True),
+        ("localhost:5000/app", DOCKER, True),  # a port cannot stand in the path of an image at Docker Hub
+        ("localhost:5001/app", "", False),
+        ("localhost/app", "", False),
+        ("with.dot/app", "", False),
+        ("-.dot/app", "", False),
+        ("localhost", "", False),
+        ("ghcr.io", "", False),
+        ("team/app", "", False),
+    ],
+)
+def test_a_registry_in_the_path_counts_if_it_is_configured_and_cannot_be_a_namespace(name, agent, explicit):
+    asked = parse("GET", f"/v2/{name}/manifests/v1", {"User-Agent": agent})
+    assert NAMES.placed(asked).is_explicit is explicit
+
+
 @given(st.text(max_size=200))
 def test_any_path_is_read_or_refused(text):
     try:

@@ -176,7 +176,6 @@ async def test_what_is_not_there_holds_too(stack, name):
 @pytest.mark.parametrize(
     ("path", "method", "status", "code"),
     [
-        ("/v2/ghcr.io/org/app/manifests/1", "GET", 404, "NAME_UNKNOWN"),
         ("/v2/Bad/manifests/1", "GET", 307, None),
         ("/v2/docker.io/Bad/manifests/1", "GET", 400, "NAME_INVALID"),
         ("/v2/docker.io/app/manifests/sha256:abc", "GET", 400, "NAME_INVALID"),
@@ -222,6 +221,39 @@ async def test_what_cannot_be_read_holds_too(stack, path, method, headers, statu
     assert "sealgate: " in said
     assert "(id id" in said
     assert [(label, form) for _, label, form in stack.watch.refusals] == [("name_invalid", "hold")]
+
+
+DOCKER_AGENT = "docker/20.10.24 go/go1.19.8 git-commit/5d6db84 kernel/6.1.0 os/linux arch/amd64 UpstreamClient(x)"
+STORE_AGENT = "docker/29.0.0 go/go1.25.1 os/linux arch/amd64 containerd-client/v2.3.3 storage-driver/overlayfs"
+# What Docker asks its mirror for when told to pull docker.io/NAME, and whether that must be taken for its mirror's.
+MAYBE_AT_THE_HUB = [
+    ("localhost/app", "", True),
+    ("localhost/library/app", "", True),
+    ("with.dot/app", "", True),
+    ("a_b.c/app", "", True),  # no host name at all
+    ("ghcr.io/org/app", "", True),
+    ("ghcr.io:443/org/app", "", True),
+    ("registry.example:5000/app", "", True),
+    ("docker.io/library/bad", "", False),
+    ("docker.io/library/bad", STORE_AGENT, False),
+    ("docker.io/library/bad", DOCKER_AGENT, True),
+    ("index.docker.io/library/bad", DOCKER_AGENT, True),
+    ("localhost/app", DOCKER_AGENT, True),
+    ("with.dot/app", DOCKER_AGENT, True),
+]
+
+
+@pytest.mark.parametrize(("name", "agent", "held"), MAYBE_AT_THE_HUB)
+@pytest.mark.parametrize("reference", ["manifests/1", f"manifests/{BAD.digest}", f"blobs/{Digest.of(BAD.blobs[1])}"])
+async def test_a_registry_in_the_path_proves_no_explicit_name(stack, name, agent, held, reference):
+    for method in ("GET", "HEAD"):
+        status, response, body = await stack.get(f"/v2/{name}/{reference}", method, User_Agent=agent)
+        assert (status in {300, 307}) is held, (method, status)
+        if method == "GET":
+            said = response.headers.get("Location", "") + body.decode()
+            assert "sealgate: " in said
+            assert said.startswith("denied") is held
+    assert {form for _, _, form in stack.watch.refusals} == {"hold" if held else "plain"}
 
 
 async def test_what_is_written_of_a_name_is_bounded(stack):
