@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from socket import socket
 
-from aiohttp import web
-
 from proxy import __version__
 from proxy.app.clock import clock
 from proxy.app.content import open_content
@@ -22,9 +20,17 @@ from proxy.app.sockets import BACKLOG, Listening, open_sockets, url
 from proxy.app.tasks import task_group
 from proxy.app.trust import keep_trust_roots_fresh, trust_ages
 from proxy.config import Settings
+from proxy.front.accepting import Acceptor
 from proxy.front.admin import Admin
 from proxy.front.blobs import Blobs
-from proxy.front.listener import BEGIN_SECONDS, CONNECTIONS_MAX, Listener
+from proxy.front.listener import (
+    ADMIN_CONNECTIONS_MAX,
+    BEGIN_SECONDS,
+    CONNECTIONS_MAX,
+    TLS_CONNECTIONS_MAX,
+    TLS_IDLE_SECONDS,
+    Listener,
+)
 from proxy.front.routes import Namespaces
 from proxy.front.server import Front
 from proxy.front.suspects import SUSPECT_SECONDS, Suspects
@@ -66,18 +72,13 @@ class Addresses:
 class Running(Addresses):
     """A Sealgate that serves."""
 
-    _listening: Listening
-    _served: Mapping[Listener, web.ServerRunner]
+    _served: Mapping[Listener, Acceptor]
 
     async def drain(self, seconds: float, *, begin: float = BEGIN_SECONDS) -> None:
         """Accept nobody any more, and wait until everything that has begun is answered; so long at most."""
-        if sites := [site for runner in self._served.values() for site in runner.sites]:
-            for one in (*self._listening.registry, *self._listening.admin):
-                asyncio.get_running_loop().remove_reader(one)
-            # asyncio gives whom it has accepted to the listener a turn later, or drops him where that is closed.
-            await asyncio.sleep(0)
-            for site in sites:
-                await site.stop()
+        for acceptor in self._served.values():
+            acceptor.stop()
+        await asyncio.sleep(0)  # whom we have accepted becomes a connection of the listener a turn later
         await asyncio.gather(*(listener.drain(seconds, begin=begin) for listener in self._served))
 
 
@@ -137,17 +138,17 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
         )
         admin = Admin(metrics=metrics.render, status=partial(_status_page, tally, shared), ready=lambda: None)
         tasks.create_task(_watch_loop(metrics, tally, shared))
-        it = await _serve(stack, settings, place.listening, front, admin)
+        it = _serve(stack, settings, place.listening, _Parts(front, admin, observer, tasks))
         try:
             yield it
         finally:
             await it.drain(SHUTDOWN_SECONDS, begin=0)
 
 
-def connections_max() -> int:
+def connections_max(most: int = CONNECTIONS_MAX) -> int:
     """Return how many clients may be connected: the rest of the open files is for upstreams and the store."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return CONNECTIONS_MAX if files == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, files * 3 // 4)
+    return most if files == resource.RLIM_INFINITY else min(most, files * 3 // 4)
 
 
 def _observers(settings: Settings, shared: Shared | None, stack: AsyncExitStack) -> tuple[Observer, Metrics, Tally]:
@@ -219,29 +220,45 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-async def _serve(
-    stack: AsyncExitStack, settings: Settings, listening: Listening, front: Front, admin: Admin
-) -> Running:
-    listener = Listener(front.handle, connections_max(), front.again)
-    admin_listener = Listener(admin.handle, connections_max())
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What answers, and what it needs."""
+
+    front: Front
+    admin: Admin
+    observer: Observer
+    tasks: asyncio.TaskGroup
+
+
+def _serve(stack: AsyncExitStack, settings: Settings, listening: Listening, parts: _Parts) -> Running:
+    tls, front = _tls(settings), parts.front
+    listener = Listener(
+        front.handle,
+        connections_max(CONNECTIONS_MAX if tls is None else TLS_CONNECTIONS_MAX),
+        front.again,
+        reject=front.reject,
+        observer=parts.observer,
+        idle_seconds=None if tls is None else TLS_IDLE_SECONDS,
+    )
+    admin_listener = Listener(parts.admin.handle, connections_max(ADMIN_CONNECTIONS_MAX), observer=parts.observer)
     served = {
-        listener: await _listen(stack, listener, listening.registry, _tls(settings)),
-        admin_listener: await _listen(stack, admin_listener, listening.admin, None),
+        listener: _listen(stack, listener, listening.registry, parts, tls),
+        admin_listener: _listen(stack, admin_listener, listening.admin, parts, None),
     }
     at = addresses(settings, listening)
-    return Running(at.registry, at.admin, listening, served)
+    return Running(at.registry, at.admin, served)
 
 
-async def _listen(
-    stack: AsyncExitStack, listener: Listener, sockets: Sequence[socket], tls: ssl.SSLContext | None
-) -> web.ServerRunner:
+def _listen(
+    stack: AsyncExitStack, listener: Listener, sockets: Sequence[socket], parts: _Parts, tls: ssl.SSLContext | None
+) -> Acceptor:
     """Serve on these sockets while the stack lasts."""
-    runner = web.ServerRunner(listener, shutdown_timeout=CUT_SECONDS)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    for one in sockets:
-        await web.SockSite(runner, one, ssl_context=tls, backlog=BACKLOG).start()
-    return runner
+    acceptor = Acceptor(listener, sockets, parts.tasks, tls=tls, observer=parts.observer)
+    stack.push_async_callback(listener.shutdown, CUT_SECONDS)
+    stack.callback(listener.pre_shutdown)
+    stack.callback(acceptor.stop)
+    acceptor.start(BACKLOG)
+    return acceptor
 
 
 def _status_page(tally: Tally, shared: Shared | None) -> str:

@@ -8,9 +8,11 @@ import signal
 from contextlib import suppress
 
 from proxy.app.composition import SHUTDOWN_SECONDS, Place, running
+from proxy.app.loop_errors import LoopErrors
 from proxy.app.supervisor import BEAT_SECONDS, SERVES
 from proxy.config import Settings
 from proxy.oci.errors import MalformedError
+from proxy.ops.limited import Limited
 from proxy.stores.database import StoreError
 
 # How long transfers go on in a worker that was replaced: a layer of 10 GB at 20 MB/s.
@@ -42,6 +44,7 @@ async def _work(settings: Settings, place: Place, pulse: int, lifeline: int) -> 
         replaced.set()
 
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(LoopErrors(Limited()))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
     loop.add_signal_handler(signal.SIGUSR1, replaced.set)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
+
+from proxy.front.bounded import Bounded
 
 # What is not public of aiohttp, but needed here: where it is missing, every request is read. The first tells that all
 # before this request is answered, the last until when a silent connection stays open.
@@ -23,11 +24,11 @@ def can_know_again(handler: type) -> bool:
     return frozenset(getattr(handler, "__slots__", ())) >= _NEEDED
 
 
-CAN_KNOW_AGAIN = can_know_again(RequestHandler)
+CAN_KNOW_AGAIN = can_know_again(web.RequestHandler)
 Again = Callable[[bytes], bytes | None]
 
 
-class Connection(RequestHandler):
+class Connection(Bounded):
     """Gives what `again` returns for a request's bytes as their answer; None lets them be read as ever.
 
     It is asked only while all that came on this connection were whole requests without a body, each in one piece, and
@@ -47,6 +48,7 @@ class Connection(RequestHandler):
         """Answer at once, or let it be read."""
         waits = self._waiter is not None and not self._waiter.done() and not self._messages
         waits = waits and not self._close and not self._force_close and len(data) <= REQUEST_BYTES_MAX
+        waits = waits and not self._heads and not self._heads.is_over
         if waits and self._in_step and self._answer(data):
             return
         before = len(self._messages)
@@ -62,6 +64,7 @@ class Connection(RequestHandler):
         if content is None:
             return False
         self.transport.write(content)
+        self.asked_at = self._loop.time()
         self._next_keepalive_close_time = self._loop.time() + self.keepalive_timeout
         return True
 

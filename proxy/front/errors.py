@@ -28,6 +28,8 @@ _IMAGE_MAX = 90
 _LONG_DIGEST = re.compile(r"(@sha(?:256|512):[0-9a-f]{12})[0-9a-f]+", re.ASCII)
 # Seconds after which an outage may be over, where the upstream did not say when.
 RETRY_AFTER = 5
+# ... and the most that is passed on of what it said: clients sleep as long, and an outage may be over before.
+RETRY_AFTER_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ def from_error(error: RegistryError, image: str, missing: str = "MANIFEST_UNKNOW
             words = f"could not be verified now: {error}"
     retry_after = None
     if isinstance(error, UnavailableError):
-        retry_after = max(1, round(error.retry_after or RETRY_AFTER))
+        # In this order, what is not a number is the limit.
+        retry_after = max(1, round(min(RETRY_AFTER_MAX, error.retry_after or RETRY_AFTER)))
     message = one_line(f"sealgate: {short_image(image)}: {words}")
     return Refusal(status, code, message, label, retry_after)
 
@@ -131,6 +134,13 @@ def our_mistake() -> Refusal:
 def bad_request(error: MalformedError) -> Refusal:
     """Say what is wrong with a request that names nothing."""
     return Refusal(400, "NAME_INVALID", one_line(f"sealgate: {error}"), "name_invalid")
+
+
+def unreadable(status: int, reason: str) -> Refusal:
+    """Return the refusal of a request that is not HTTP, or more of it than is read."""
+    if status >= 500:  # noqa: PLR2004 (RFC 9110, 15.6)
+        return our_mistake()
+    return Refusal(status, "UNSUPPORTED", one_line(f"sealgate: {reason}"), "unreadable")
 
 
 def unsupported(method: str) -> Refusal:

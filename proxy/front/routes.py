@@ -27,6 +27,7 @@ _CLASSIC_DOCKER = re.compile(r"docker/(?!.*containerd-client/)", re.ASCII | re.D
 _NS = re.compile(r"(?:^|&)ns(?:=|&|$)", re.ASCII)
 # The header that only containers/image (podman, skopeo, buildah, CRI-O) sends in requests; measured.
 CONTAINERS_IMAGE_HEADER = "Docker-Distribution-API-Version"
+_CONTAINERS_IMAGE = re.compile(rb"\r\ndocker-distribution-api-version[ \t]*:", re.IGNORECASE)
 
 
 class Kind(StrEnum):
@@ -133,6 +134,13 @@ def guess(method: str, raw_path: str, headers: Mapping[str, str]) -> Asked:
         return Asked(method, Kind.UNSUPPORTED)
     dialect = _dialect(headers, has_ns=_NS.search(query_text) is not None)
     return Asked(method, Kind(shape["kind"].lower()), "", shape["reference"], None, dialect)
+
+
+def guess_head(head: bytes) -> Asked:
+    """Return what a request head looks like that was not read, or not to its end: as `guess` does."""
+    method, _, rest = head.partition(b"\r\n")[0].decode("latin-1").partition(" ")
+    sent = {CONTAINERS_IMAGE_HEADER: ""} if _CONTAINERS_IMAGE.search(head) is not None else {}
+    return guess(method, rest.partition(" ")[0], sent)
 
 
 def _dialect(headers: Mapping[str, str], *, has_ns: bool) -> Dialect:

@@ -10,10 +10,11 @@ from aiohttp import web
 from proxy.front import errors
 from proxy.front.blobs import Blobs, blob_headers, is_known, not_modified
 from proxy.front.errors import Refusal
+from proxy.front.heads import Unreadable
 from proxy.front.listings import Referrers, tags_response
 from proxy.front.manifests import manifest_response
 from proxy.front.refusals import Answer, Form, answer
-from proxy.front.routes import PULLS, Asked, Dialect, Kind, Namespaces, guess, parse
+from proxy.front.routes import PULLS, Asked, Dialect, Kind, Namespaces, guess, guess_head, parse
 from proxy.front.warm import Warm
 from proxy.gate import Gate
 from proxy.oci.digest import Digest
@@ -49,6 +50,10 @@ class Observer(Protocol):
         self, request: web.BaseRequest, image: str, refusal: Refusal, form: str, decision: Decision | None
     ) -> None:
         """Take note that a pull was refused in this form."""
+        ...
+
+    def unreadable(self, client: str, refusal: Refusal, form: str) -> None:
+        """Count a request that could not be read, and was refused in this form."""
         ...
 
     def served_unverified(self, request: web.BaseRequest, image: str, decision: Decision) -> None:
@@ -136,6 +141,14 @@ class Front:
         method, response = warm
         self._observer.warm(method)
         return response
+
+    def reject(self, unreadable: Unreadable, client: str) -> web.Response:
+        """Return the answer to a request that cannot be read, in the form that stops what it looks like."""
+        asked = guess_head(unreadable.head)
+        refusal = errors.with_id(errors.unreadable(unreadable.status, unreadable.reason), self._new_id())
+        given = answer(asked, refusal, self._form)
+        self._observer.unreadable(client, refusal, given.form)
+        return _response(given)
 
     async def _parse_and_serve(self, request: web.BaseRequest) -> tuple[Kind, web.StreamResponse]:
         try:

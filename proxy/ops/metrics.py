@@ -63,7 +63,10 @@ _REFUSALS = frozenset(Reason) | {
     "unavailable",
     "unsupported",
     "internal_error",
+    "unreadable",
 }
+# Why a connection was closed or was not accepted yet: `front/accepting` and `front/bounded` name them.
+_DROPPED = frozenset({"limit", "full", "files", "handshake", "head"})
 _VERDICTS: dict[type[Verdict], str] = {
     Accepted: "accepted",
     Refused: "refused",
@@ -142,6 +145,11 @@ class Metrics:
         self._in_flight_shown = self._gauge("requests_in_flight", "Requests being answered", together="livesum")
         self._sent_bytes = self._counter("sent_bytes", "Bytes of bodies sent to clients", "kind")
         self._refusals = self._counter("refusals", "Requests refused, by client and form", "client", "form", "reason")
+        self._dropped = self._counter(
+            "connections_dropped", "Connections closed to make room, for a fault, or made to wait", "why"
+        )
+        for why in sorted(_DROPPED):
+            self._dropped.labels(why)
         self._cut = self._counter("transfers_cut", "Transfers broken off: the upstream's bytes were wrong or too few")
         self._restarts = self._counter("worker_restarts", "Workers that took the place of one that had died")
         self._lag = self._histogram("event_loop_lag_seconds", "How late the event loop wakes up", _LAG_SECONDS)
@@ -251,6 +259,10 @@ class Metrics:
     def served_unverified(self, decision: Decision) -> None:
         """Count an image that was served without being accepted."""
         self._unverified.labels(self._rule(decision.verdict.rule), why_unverified(decision)).inc()
+
+    def connection_dropped(self, why: str) -> None:
+        """Count a connection that was closed or has to wait."""
+        self._dropped.labels(_one_of(_DROPPED, why)).inc()
 
     def cut(self) -> None:
         """Count a transfer that was broken off."""

@@ -11,6 +11,7 @@ import structlog
 
 from proxy.oci.digest import Digest
 from proxy.ops.audit import Audit
+from proxy.ops.limited import Limited
 from proxy.ops.metrics import Metrics, found_name, verdict_name
 from proxy.ops.status import RefusalSeen, Tally
 from proxy.policy.model import Decision
@@ -65,6 +66,7 @@ class Observer:
         self._clock = clock
         self._metrics = metrics
         self._log = structlog.get_logger("proxy.ops")
+        self._limited = Limited()
         # Nobody else is to be told of these.
         self.warm = metrics.warm
         self.begun = metrics.begun
@@ -116,8 +118,24 @@ class Observer:
         )
 
     def failed(self, path: str, error: Exception) -> None:
-        """Tell of a mistake in this program, with its traceback."""
-        self._log.error("internal error", path=path, exc_info=error)
+        """Log a mistake in this program, with its traceback."""
+        more = self._limited.admit(f"failed {type(error).__name__}")
+        if more is not None:
+            self._log.error("internal error", path=path, exc_info=error, **more)
+
+    def dropped(self, why: str) -> None:
+        """Count a connection that was closed or has to wait."""
+        self._metrics.connection_dropped(why)
+        more = self._limited.admit(f"dropped {why}")
+        if more is not None:
+            self._log.warning("connection dropped", why=why, **more)
+
+    def unreadable(self, client: str, refusal: Refusal, form: str) -> None:
+        """Count a request that could not be read, and was refused."""
+        self._metrics.refused("", form, refusal.label)
+        more = self._limited.admit("unreadable")
+        if more is not None:
+            self._log.info("request not read", id=refusal.id, message=refusal.message, client=client, **more)
 
     def cut(self, image: str, error: Exception) -> None:
         """Tell of a transfer that was broken off."""

@@ -17,7 +17,7 @@ from proxy.config import load
 from proxy.demo.images import image, index
 from proxy.demo.registry import Registry
 from proxy.demo.registry import serve as serve_registry
-from proxy.front.listener import CONNECTIONS_MAX, Listener
+from proxy.front.listener import ADMIN_CONNECTIONS_MAX, CONNECTIONS_MAX, Listener
 from proxy.oci.digest import Digest
 from proxy.oci.reference import Reference
 from proxy.stores.database import Database, open_database
@@ -169,6 +169,28 @@ async def test_long_headers(config, size, code):
 
 
 @pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("GET /v2/team/good/manifests/1", "HTTP/1.1 307 Temporary Redirect"),
+        ("HEAD /v2/team/good/manifests/1", "HTTP/1.1 300 sealgate: the request head is larger than 65536 bytes (id "),
+        ("GET /v2/team/good/manifests/1?ns=docker.io", "HTTP/1.1 200 OK"),
+        ("GET /v2/", "HTTP/1.1 431 sealgate: the request head is larger than 65536 bytes (id "),
+    ],
+)
+async def test_a_head_that_is_too_large_is_refused_in_the_form_that_holds(config, line, answer):
+    async with running(load(config)) as at:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(at.registry.rpartition(":")[2]))
+        writer.write(f"{line} HTTP/1.1\r\nHost: x\r\n".encode() + b"X: y\r\n" * 12_000)
+        said = (await reader.read()).decode()
+        assert said.startswith(answer)
+        assert "the request head is larger than 65536 bytes" in said
+        assert "Docker-Distribution-Api-Version: registry/2.0" in said
+        writer.transport.abort()
+        page = await text(f"{at.admin}/metrics")
+        assert 'sealgate_connections_dropped_total{why="head"} 1.0' in page
+
+
+@pytest.mark.parametrize(
     ("files", "connections"),
     [(1024, 768), (20_000, CONNECTIONS_MAX), (resource.RLIM_INFINITY, CONNECTIONS_MAX)],
 )
@@ -176,14 +198,14 @@ async def test_some_files_are_kept_for_upstreams(config, monkeypatch, files, con
     given: list[int] = []
 
     class Noted(Listener):
-        def __init__(self, handler: object, connections_max: int, *more: object) -> None:
+        def __init__(self, handler: object, connections_max: int, *more: object, **named: object) -> None:
             given.append(connections_max)
-            super().__init__(handler, connections_max, *more)
+            super().__init__(handler, connections_max, *more, **named)
 
     monkeypatch.setattr("proxy.app.composition.Listener", Noted)
     monkeypatch.setattr("proxy.app.composition.resource.getrlimit", lambda _: (files, files))
     async with running(load(config)):
-        assert given == [connections] * 2
+        assert given == [connections, ADMIN_CONNECTIONS_MAX]
 
 
 async def test_a_part_that_fails_closes_the_others(config):

@@ -183,7 +183,19 @@ def test_errors_in_the_terms_of_the_specification(error, status, code):
     assert (refusal.status, refusal.code) == (status, code)
 
 
-@pytest.mark.parametrize(("named", "header"), [(None, "5"), (30.4, "30"), (0.1, "1")])
+@pytest.mark.parametrize(
+    ("named", "header"),
+    [
+        (None, "5"),
+        (30.4, "30"),
+        (0.1, "1"),
+        (61, "60"),
+        (1e300, "60"),
+        (float("inf"), "60"),
+        (float("nan"), "60"),
+        (-9, "1"),
+    ],
+)
 def test_how_long_to_wait(named, header):
     refusal = from_error(UnavailableError("x", named), "image")
     assert answer(ask(), refusal, Form.PLAIN).headers["Retry-After"] == header

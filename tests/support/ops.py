@@ -47,6 +47,7 @@ def exercise(metrics):
     metrics.refused(DOCKER, "hold", "not_signed")
     metrics.served_unverified(WARNED)
     metrics.cut()
+    metrics.connection_dropped("limit")
     metrics.upstream_request("ghcr.io", "manifest", "ok", 0.1)
     metrics.rate_limit("ghcr.io", 20)
     metrics.upstream_unreachable("ghcr.io", is_open=True)

@@ -1,0 +1,129 @@
+"""Accepts connections for a `Listener`: counted from accept, within its limit, with a time for the TLS handshake.
+
+asyncio's own servers count nothing before a handshake has ended, and log a traceback for each connection that finds no
+open file left. States of a connection: waiting in the kernel's queue; `opening`, from accept to the end of the
+handshake, in HANDSHAKE_SECONDS at most; a connection of the listener. Invariants: `opening` and the listener's
+connections together are no more than its limit; a full listener first closes who is not waiting for an answer, and
+where there is nobody lets newcomers wait in the kernel's queue: a client that is sent away asks another registry.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from socket import socket
+
+from proxy.front.bounded import Observer, Unobserved
+from proxy.front.listener import Listener
+
+# From accept to the end of the TLS handshake: some round trips over a bad line.
+HANDSHAKE_SECONDS = 10.0
+# Older ones are the first to go where room is needed.
+_USUAL_HANDSHAKE_SECONDS = 1.0
+# How long a client may take to say that it has seen the end of a TLS connection.
+GOODBYE_SECONDS = 2.0
+# Accepted in one turn of the event loop, so that requests under way have theirs.
+ACCEPTED_A_TURN = 64
+# How long newcomers wait where nobody can be sent away, or no more files can be opened, before we look again.
+PAUSE_SECONDS = 0.1
+
+
+class Acceptor:
+    """Accepts on these sockets, which it closes with `stop`; with a context connections speak TLS."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        sockets: Sequence[socket],
+        tasks: asyncio.TaskGroup,
+        *,
+        tls: ssl.SSLContext | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self._listener = listener
+        self._sockets = sockets
+        self._tasks = tasks
+        self._tls = tls
+        self._observer = observer or Unobserved()
+        self._pauses: dict[socket, asyncio.TimerHandle] = {}
+        #: Connections between accept and the end of their handshake, with when it began, oldest first.
+        self.opening: dict[socket, tuple[asyncio.Task[bool], float]] = {}
+
+    def start(self, backlog: int) -> None:
+        """Listen. Raises OSError where an address cannot be listened on."""
+        for one in self._sockets:
+            one.settimeout(0)
+            one.listen(backlog)
+            asyncio.get_running_loop().add_reader(one, self._accept, one)
+
+    def stop(self) -> None:
+        """Close the sockets. What was accepted goes on."""
+        for pause in self._pauses.values():
+            pause.cancel()
+        for one in self._sockets:
+            if one.fileno() >= 0:
+                asyncio.get_running_loop().remove_reader(one)
+                one.close()
+
+    def _accept(self, listening: socket) -> None:
+        room = self._listener.connections_max - len(self.opening) - len(self._listener.connections)
+        room = room if room > 0 else self._make_room()
+        if room <= 0:
+            self._pause(listening, "full")
+        for _ in range(min(room, ACCEPTED_A_TURN)):
+            try:
+                connected, _ = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:  # no file or no memory is left (accept(2): EMFILE, ENFILE, ENOBUFS, ENOMEM)
+                self._make_room()
+                self._pause(listening, "files")
+                return
+            connected.settimeout(0)
+            self._open(connected)
+
+    def _make_room(self) -> int:
+        """Close connections that wait for no answer; return how many."""
+        closed = self._end_handshake(_USUAL_HANDSHAKE_SECONDS) or self._listener.reclaim() or self._end_handshake(0)
+        for _ in range(closed):
+            self._observer.dropped("limit")
+        return closed
+
+    def _end_handshake(self, seconds: float) -> int:
+        """End the oldest handshake, if it is at least so old; return how many were ended."""
+        for task, begun in self.opening.values() if self._tls is not None else ():
+            if asyncio.get_running_loop().time() - begun >= seconds and task.cancel():
+                return 1
+            break
+        return 0
+
+    def _pause(self, listening: socket, why: str) -> None:
+        self._observer.dropped(why)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening)
+        self._pauses[listening] = loop.call_later(PAUSE_SECONDS, loop.add_reader, listening, self._accept, listening)
+
+    def _open(self, connected: socket) -> None:
+        task = self._tasks.create_task(self._connect(connected))
+        self.opening[connected] = task, asyncio.get_running_loop().time()
+        task.add_done_callback(lambda _: self._opened(task, connected))
+
+    async def _connect(self, connected: socket) -> bool:
+        """Make a connection of the listener; return whether it is one."""
+        tls = self._tls
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._listener,
+                connected,
+                ssl=tls,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if tls is not None else None,
+                ssl_shutdown_timeout=GOODBYE_SECONDS if tls is not None else None,
+            )
+        except OSError:
+            self._observer.dropped("handshake")
+            return False
+        return True
+
+    def _opened(self, task: asyncio.Task[bool], connected: socket) -> None:
+        del self.opening[connected]
+        if task.cancelled() or task.exception() is not None or not task.result():
+            connected.close()
