@@ -33,8 +33,9 @@ class Seen:
 class Served:
     """A listener that holds every request for /held until `free` is set."""
 
-    def __init__(self, port, listener, acceptor, seen):
-        self.port, self.listener, self.acceptor, self.seen = port, listener, acceptor, seen
+    def __init__(self, connections_max, port):
+        self.port, self.seen = port, Seen()
+        self.listener = Listener(self.handle, connections_max, observer=self.seen)
         self.free = asyncio.Event()
         self.clients = []
 
@@ -76,11 +77,11 @@ class Client:
 
 @asynccontextmanager
 async def serving(connections_max, *, tls=None, wrap=lambda one: one):
-    listening, seen = socket.create_server(("127.0.0.1", 0)), Seen()
+    listening = socket.create_server(("127.0.0.1", 0))
+    served = Served(connections_max, listening.getsockname()[1])
     async with asyncio.TaskGroup() as tasks:
-        listener = Listener(lambda request: served.handle(request), connections_max, observer=seen)
-        acceptor = Acceptor(listener, [wrap(listening)], tasks, tls=tls, observer=seen)
-        served = Served(listening.getsockname()[1], listener, acceptor, seen)
+        acceptor = Acceptor(served.listener, [wrap(listening)], tasks, tls=tls, observer=served.seen)
+        served.acceptor = acceptor
         acceptor.start(1024)
         try:
             yield served
@@ -89,7 +90,7 @@ async def serving(connections_max, *, tls=None, wrap=lambda one: one):
             for client in served.clients:
                 client.close()
             acceptor.stop()
-            await listener.shutdown(0.1)
+            await served.listener.shutdown(0.1)
 
 
 async def test_a_newcomer_takes_the_place_of_who_never_asked():
