@@ -165,7 +165,7 @@ async def test_verify_judges_without_remembering(config):
 async def test_long_headers(config, size, code):
     """A token may be longer than the 8190 bytes that are usual for servers."""
     async with running(load(config)) as at:
-        assert await status(f"{at.registry}/v2/", headers={"Authorization": "Bearer " + "x" * size}) == code
+        assert await status(f"{at.registry}/v2/", headers={"Padding": "x" * size}) == code
 
 
 @pytest.mark.parametrize(
