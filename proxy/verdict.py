@@ -135,11 +135,16 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Undetermined:
-    """It could not be found out: never remembered, never accepted."""
+    """It could not be found out: never remembered, never accepted.
+
+    `overloaded` says that a limit of our own is among the causes: whoever asks can reach it, so that it is no outage
+    that lets an image through.
+    """
 
     subject: Subject
     rule: str
     cause: str
+    overloaded: bool = False
 
 
 Verdict = Accepted | InsecureUnverified | Refused | Undetermined

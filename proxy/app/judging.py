@@ -17,6 +17,7 @@ from proxy.stores.near import NearMemberships
 from proxy.stores.state import prepare_state_dir
 from proxy.stores.tags import SqliteTags
 from proxy.stores.verdicts import SqliteVerdicts
+from proxy.upstream.admission import Use
 from proxy.upstream.retry import Backoff
 from proxy.upstream.table import Upstreams
 from proxy.verdict import Subject
@@ -45,7 +46,7 @@ def make_judge(settings: Settings, upstreams: Upstreams, trust: TrustAges) -> Ju
     seconds = limits.verification_time.total_seconds()
     most = limits.verifications_at_once
     return Judge(
-        upstreams,
+        upstreams.used_for(Use.JUDGE),
         clock,
         settings.lifetimes,
         seconds=seconds,

@@ -185,9 +185,9 @@ class Cache(Table):
 class Limits(Table):
     """[limits]: what one verification may take.
 
-    12 s leave room for the image's own manifest within the 20 s that clients wait. Sixteen at once hold some hundred
-    megabytes at the very most, with sixteen images of the largest signatures that are read, and twice that of an
-    upstream whose signatures are looked for in two places.
+    12 s leave room for the image's own manifest within the 20 s that clients wait. Sixteen images of one registry at
+    once hold some hundred megabytes at the very most, with the largest signatures that are read, and twice that of an
+    upstream whose signatures are looked for in two places. `gate.judging_slots` says how many of all registries.
     """
 
     verification_time: Duration = timedelta(seconds=12)

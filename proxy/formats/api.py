@@ -65,12 +65,14 @@ class Discovered:
     """What one discovery found.
 
     `rejections` are candidates that could not even be read (corrupt, over a limit). `unreached` names the places that
-    could not be asked: where it is not empty, not having found a signature proves nothing.
+    could not be asked: where it is not empty, not having found a signature proves nothing. `overloaded` says that some
+    of them were not asked for a limit of our own.
     """
 
     signatures: tuple[UntrustedSignature, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     unreached: tuple[str, ...] = ()
+    overloaded: bool = False
 
 
 class Discovery(Protocol):

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from proxy.formats.api import Source
 from proxy.front.errors import COMMON_HEADERS
 from proxy.front.routes import Asked
 from proxy.gate.flight import SingleFlight
@@ -21,25 +22,37 @@ from proxy.upstream.table import Upstreams
 TAGS_PAGE_MAX = 1000
 
 
-async def tags_response(asked: Asked, upstreams: Upstreams, repository: Repository) -> web.Response:
-    """Return one page of tags; the Link to the next one leads here and not to the upstream."""
-    query = asked.query or {}
-    n = query.get("n", str(TAGS_PAGE_MAX))
-    if not (n.isascii() and n.isdigit() and len(n) <= 6):  # noqa: PLR2004 (six digits are more than a page has)
-        raise MalformedError(f"n={n[:20]!r} is not a number of tags")
-    last = check_tag(query["last"]) if query.get("last") else None
-    tags, next_last = await upstreams.tags(repository, min(int(n), TAGS_PAGE_MAX), last)
-    headers = dict(COMMON_HEADERS)
-    if next_last is not None:
-        following = {"n": n, "last": next_last} | ({"ns": asked.ns} if asked.ns else {})
-        headers["Link"] = f'</v2/{asked.name}/tags/list?{urlencode(following)}>; rel="next"'
-    return web.json_response({"name": asked.name, "tags": list(tags)}, headers=headers)
+class Tags:
+    """Pages of tags: asked upstream once for all who ask for the same page at once."""
+
+    def __init__(self, upstreams: Upstreams, tasks: asyncio.TaskGroup) -> None:
+        self._upstreams = upstreams
+        self._asking: SingleFlight[tuple[Repository, int, str | None], tuple[list[str], str | None]] = SingleFlight(
+            tasks
+        )
+
+    async def response(self, asked: Asked, repository: Repository) -> web.Response:
+        """Return one page of tags; the Link to the next one leads here and not to the upstream."""
+        query = asked.query or {}
+        n = query.get("n", str(TAGS_PAGE_MAX))
+        if not (n.isascii() and n.isdigit() and len(n) <= 6):  # noqa: PLR2004 (six digits are more than a page has)
+            raise MalformedError(f"n={n[:20]!r} is not a number of tags")
+        last = check_tag(query["last"]) if query.get("last") else None
+        most = min(int(n), TAGS_PAGE_MAX)
+        tags, next_last = await self._asking.do(
+            (repository, most, last), lambda: self._upstreams.tags(repository, most, last)
+        )
+        headers = dict(COMMON_HEADERS)
+        if next_last is not None:
+            following = {"n": n, "last": next_last} | ({"ns": asked.ns} if asked.ns else {})
+            headers["Link"] = f'</v2/{asked.name}/tags/list?{urlencode(following)}>; rel="next"'
+        return web.json_response({"name": asked.name, "tags": list(tags)}, headers=headers)
 
 
 class Referrers:
     """What refers to a manifest: asked upstream once for all who ask at once, and written beside the event loop."""
 
-    def __init__(self, upstreams: Upstreams, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, upstreams: Source, tasks: asyncio.TaskGroup) -> None:
         self._upstreams = upstreams
         self._asking: SingleFlight[tuple[Repository, Digest], Sequence[Descriptor]] = SingleFlight(tasks)
         self._writing: SingleFlight[tuple[Repository, Digest, str | None], bytes] = SingleFlight(tasks)
@@ -67,7 +80,7 @@ class Referrers:
         return tuple(merged.values())
 
 
-async def _listed(upstreams: Upstreams, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
+async def _listed(upstreams: Source, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
     try:
         listed = await upstreams.referrers(repository, digest)
     except NotFoundError:
@@ -77,7 +90,7 @@ async def _listed(upstreams: Upstreams, repository: Repository, digest: Digest) 
     return listed.descriptors
 
 
-async def _fallback(upstreams: Upstreams, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
+async def _fallback(upstreams: Source, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
     try:
         index = await upstreams.manifest(Reference(repository, tag=f"{digest.algorithm}-{digest.hex[:64]}"))
     except (NotFoundError, MalformedError):

@@ -11,7 +11,7 @@ from proxy.front import errors
 from proxy.front.blobs import Blobs, blob_headers, is_known, not_modified
 from proxy.front.errors import Refusal
 from proxy.front.heads import Unreadable
-from proxy.front.listings import Referrers, tags_response
+from proxy.front.listings import Referrers, Tags
 from proxy.front.manifests import manifest_response
 from proxy.front.refusals import Answer, Form, answer
 from proxy.front.routes import PULLS, Asked, Dialect, Kind, Namespaces, guess, guess_head, parse
@@ -21,6 +21,7 @@ from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, RegistryError, UnavailableError
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.model import Decision
+from proxy.upstream.admission import Use
 from proxy.upstream.table import Upstreams
 from proxy.verdict import Accepted
 
@@ -115,7 +116,8 @@ class Front:
         self._observer = observer
         self._monotonic = monotonic
         self._new_id = new_id
-        self._referrers = Referrers(upstreams, tasks)
+        self._tags = Tags(upstreams, tasks)
+        self._referrers = Referrers(upstreams.used_for(Use.LIST), tasks)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Nothing but a broken connection leaves here as an exception."""
@@ -192,7 +194,7 @@ class Front:
                 case Kind.BLOBS:
                     return await self._blob(request, asked, repository, image)
                 case Kind.TAGS:
-                    return await _in_time(lambda: tags_response(asked, self._upstreams, repository))
+                    return await _in_time(lambda: self._tags.response(asked, repository))
                 case _:
                     return await _in_time(lambda: self._referrers.response(asked, repository))
         except MalformedError as err:

@@ -10,7 +10,13 @@ from proxy.gate.lasting import Lasting
 from proxy.gate.memory import Memory
 from proxy.policy.model import Decision, Mode, OnOutage, Rule, Stale
 from proxy.stores.verdicts import NOT_STALE, Remembered, VerdictKey
-from proxy.verdict import Accepted, Undetermined, Verdict
+from proxy.verdict import Accepted, Refused, Undetermined, Verdict
+
+# How long a refusal is kept that an outage would otherwise override: as long as anything in the configuration may last.
+REFUSAL_STANDS = timedelta(days=30)
+# What is kept of its reasons, and characters of each: far below what a store keeps of one verdict (64 KiB).
+REASONS_MAX = 10
+DETAIL_MAX = 500
 
 
 class Decisions:
@@ -52,10 +58,43 @@ class Decisions:
         if isinstance(verdict, Undetermined):
             return
         self.take(key, decision)
-        stale = rule.accepted_max_stale if rule is not None and isinstance(verdict, Accepted) else NOT_STALE
-        await self._verdicts.put(key, Remembered(decision.id, verdict, judged), stale)
+        kept_for = _kept_for(verdict, rule)
+        if isinstance(verdict, Refused) and kept_for:
+            verdict = _brief(verdict)
+        await self._verdicts.put(key, Remembered(decision.id, verdict, judged), kept_for)
 
-    async def standing_in(self, key: VerdictKey, rule: Rule, decision: Decision, cause: str) -> Decision:
+    async def in_outage(self, key: VerdictKey, rule: Rule, decision: Decision, cause: str) -> Decision:
+        """Return what stands in for a decision about what cannot be judged, or the decision where nothing does.
+
+        Where an outage lets images through, the last answer there was is taken if it is a refusal, however long ago:
+        of the same digest, by the same rule and trust material, by any worker, as long as the store keeps it.
+        """
+        if rule.on_outage is OnOutage.INSECURE_ALLOW:
+            refused = await self._last_refusal(key)
+            if refused is not None:
+                until = self._clock() + self._tag_lifetime
+                decision = replace(decision, verdict=refused, stale=Stale(cause, until))
+                self.take(key, decision)
+                return decision
+        return await self._standing_in(key, rule, decision, cause) if rule.accepted_max_stale else decision
+
+    async def _last_refusal(self, key: VerdictKey) -> Refused | None:
+        """Return the refusal that is the last answer, in the store or in memory where it could not be written.
+
+        One of a time to come counts too: a clock that was set back lets nothing through.
+        """
+        now = self._clock()
+        found = await self._verdicts.get(key, now, REFUSAL_STANDS)
+        if found is not None and isinstance(found.verdict, Refused):
+            return found.verdict
+        known = self._near.last(key)
+        if known is None or not isinstance(known.verdict, Refused):
+            return None
+        judged = known.verdict.expires - self._judge.lifetimes.refused
+        lifted = found is not None and judged < found.judged <= now
+        return None if lifted else known.verdict
+
+    async def _standing_in(self, key: VerdictKey, rule: Rule, decision: Decision, cause: str) -> Decision:
         """Return the last acceptance in place of a decision about what cannot be judged, as long as the rule allows.
 
         The last real answer counts, whichever worker has it: so the store is asked, where a refusal takes the place of
@@ -101,6 +140,20 @@ def expires(decision: Decision, now: datetime) -> datetime:
     if decision.stale is not None:
         return decision.stale.until
     return now if isinstance(decision.verdict, Undetermined) else decision.verdict.expires
+
+
+def _kept_for(verdict: Verdict, rule: Rule | None) -> timedelta:
+    """Return how long after its end the store keeps a verdict, for a time in which nothing can be judged."""
+    if rule is not None and isinstance(verdict, Accepted):
+        return rule.accepted_max_stale
+    is_needed = rule is not None and isinstance(verdict, Refused) and rule.on_outage is OnOutage.INSECURE_ALLOW
+    return REFUSAL_STANDS if is_needed else NOT_STALE
+
+
+def _brief(refused: Refused) -> Refused:
+    """Return the refusal with its best reasons only: a store keeps none that whoever may push has made too large."""
+    reasons = [replace(one, detail=one.detail[:DETAIL_MAX], proven=()) for one in refused.rejections[:REASONS_MAX]]
+    return replace(refused, rejections=tuple(reasons))
 
 
 def _stale_until(accepted: Accepted, rule: Rule) -> datetime:

@@ -25,7 +25,7 @@ from proxy.policy.model import Decision, Rule
 from proxy.policy.rules import Rules
 from proxy.stores.grants import Member, Parent, Rank
 from proxy.stores.verdicts import VerdictKey
-from proxy.verdict import Rejection, Subject, Undetermined
+from proxy.verdict import Refused, Rejection, Subject, Undetermined
 
 # Decisions and grants kept in memory, 3 KiB each together (`make bench`, memory). Of the others the stores know.
 REMEMBERED_MAX = 5_000
@@ -186,7 +186,9 @@ class Gate:
         if not own.served:
             for parent in parents:
                 decision = await self._judged(parent, client)
-                if decision.served:
+                # An outage of the index overrides no refusal that was reached about the child itself.
+                overrides = isinstance(own.verdict, Refused) and isinstance(decision.verdict, Undetermined)
+                if decision.served and not overrides:
                     return self._inherit(key, decision)
         return own
 
@@ -221,8 +223,8 @@ class Gate:
         verdict = (await self._judge.examine(rule, subject)).verdict
         decision = decided(self._new_id(), verdict, rule)
         await self._decisions.keep(key, rule, decision, begun)
-        if isinstance(verdict, Undetermined) and rule is not None and rule.accepted_max_stale:
-            decision = await self._decisions.standing_in(key, rule, decision, verdict.cause)
+        if isinstance(verdict, Undetermined) and rule is not None:
+            decision = await self._decisions.in_outage(key, rule, decision, verdict.cause)
         self._observer.judged(decision, client, (self._clock() - begun).total_seconds())
         return decision
 

@@ -23,6 +23,7 @@ def merged(mirror: Discovered, canonical: Discovered) -> Discovered:
         ),
         (*mirror.rejections, *(_there(one) for one in canonical.rejections if one not in rejections)),
         (*mirror.unreached, *(f"{_PLACE}: {place}" for place in canonical.unreached)),
+        mirror.overloaded or canonical.overloaded,
     )
 
 

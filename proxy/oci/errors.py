@@ -45,5 +45,9 @@ class UnavailableError(RegistryError):
         self.rate_limited = rate_limited
 
 
+class BusyError(UnavailableError):
+    """A limit of our own was reached before the upstream was asked: it says nothing about the upstream."""
+
+
 class UnservableError(UnavailableError):
     """The upstream answered that it does not serve this to anyone (400, 412, 451, ...): it is there, and well."""

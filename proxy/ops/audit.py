@@ -138,7 +138,7 @@ def _about(decision: Decision) -> dict[str, Any]:
         case Undetermined():
             fields["cause"] = verdict.cause[:TEXT_MAX]
     if decision.stale is not None:
-        # It could not be judged now; the acceptance above has expired, and stands in no longer than this.
+        # It could not be judged now; the verdict above has expired, and stands in no longer than this.
         fields |= {"cause": decision.stale.cause[:TEXT_MAX], "stale_until": decision.stale.until.isoformat()}
     return fields
 

@@ -87,7 +87,7 @@ def verdict_name(verdict: Verdict) -> str:
 
 
 def found_name(decision: Decision) -> str:
-    """Return what judging found: nothing, where an acceptance that has expired stands in."""
+    """Return what judging found: nothing, where a verdict that has expired stands in."""
     return verdict_name(decision.verdict) if decision.stale is None else _VERDICTS[Undetermined]
 
 
@@ -248,7 +248,7 @@ class Metrics:
     def judged(self, decision: Decision, seconds: float) -> None:
         """Count a new verdict and how long it took."""
         verdict = decision.verdict
-        reason = decision.reason.value if decision.reason else ""
+        reason = decision.reason.value if decision.reason and decision.stale is None else ""
         self._verdicts.labels(self._rule(verdict.rule), found_name(decision), reason).inc()
         self._verification_seconds.observe(seconds)
 

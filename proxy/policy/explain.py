@@ -34,7 +34,8 @@ def explain(judged: Decision | Verdict) -> str:
         return _one_line(_words(judged), LENGTH_MAX)
     words = _words(judged.verdict)
     if judged.stale is not None:
-        words = f"accepted before, {words}; cannot be verified anew: {judged.stale.cause}"
+        before = "accepted" if isinstance(judged.verdict, Accepted) else "refused"
+        words = f"{before} before, {words}; cannot be verified anew: {judged.stale.cause}"
     return _one_line(words, LENGTH_MAX)
 
 

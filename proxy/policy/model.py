@@ -82,7 +82,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """Why an acceptance that has expired stands in for a verdict that cannot be had now, and until when at most."""
+    """Why a verdict that has expired stands in for one that cannot be had now, and until when at most."""
 
     cause: str
     until: datetime
@@ -92,7 +92,8 @@ class Stale:
 class Decision:
     """A verdict, and what the rule makes of it. `id` is what people quote: in the message, the log, the audit line.
 
-    With `stale` the verdict is the last acceptance, which has expired.
+    With `stale` the verdict is the last one there was, which has expired: an acceptance as long as the rule allows, or
+    a refusal, which an outage does not lift.
     """
 
     id: str
@@ -106,8 +107,12 @@ class Decision:
         """Say whether the image may be served."""
         if isinstance(self.verdict, Accepted | InsecureUnverified):
             return True
-        if isinstance(self.verdict, Undetermined) and self.on_outage is OnOutage.INSECURE_ALLOW:
-            return True
+        if isinstance(self.verdict, Undetermined) and not self.verdict.overloaded:
+            return self.on_outage is OnOutage.INSECURE_ALLOW or self._tolerated
+        return self._tolerated
+
+    @property
+    def _tolerated(self) -> bool:
         return self.mode in {Mode.WARN, Mode.AUDIT}
 
     @property

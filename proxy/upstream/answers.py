@@ -1,6 +1,7 @@
 """What a server's answer, or the lack of one, means: the only place where HTTP becomes an error of `oci.errors`."""
 
 import asyncio
+import errno
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,14 @@ from aiohttp import (
 )
 from aiohttp.http_exceptions import HttpProcessingError
 
-from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError, UnservableError, UpstreamDeniedError
+from proxy.oci.errors import (
+    BusyError,
+    NotFoundError,
+    RegistryError,
+    UnavailableError,
+    UnservableError,
+    UpstreamDeniedError,
+)
 from proxy.upstream.error_text import ERROR_BYTES_MAX, error_text
 from proxy.upstream.tls import certificate_fault, handshake_fault
 
@@ -36,6 +44,14 @@ _CLIENT_ERRORS = range(400, 500)
 _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS = 408, 429
 # An error's body comes with its head; what does not is not worth a client's time.
 _REASON_SECONDS = 1.0
+# Why no connection can be made though nothing is wrong with the server (connect(2), socket(2)).
+_OURS = {
+    errno.EMFILE: "open files",
+    errno.ENFILE: "open files",
+    errno.ENOBUFS: "memory",
+    errno.ENOMEM: "memory",
+    errno.EADDRNOTAVAIL: "ports",
+}
 _DELAY = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -60,8 +76,7 @@ def network_errors(server: str) -> Iterator[None]:
     except ClientConnectorDNSError as err:
         raise UnreachableError(f"{server} could not be found in the DNS{_dialled(server, err)}") from None
     except (ClientConnectorError, ConnectionTimeoutError) as err:
-        reason = err.strerror or "no connection"
-        raise UnreachableError(f"{server} could not be reached: {reason}{_dialled(server, err)}") from None
+        raise _unconnected(server, err) from None
     except TimeoutError:
         raise TransientError(f"{server} did not answer in time") from None
     except ClientPayloadError:
@@ -74,6 +89,14 @@ def network_errors(server: str) -> Iterator[None]:
         raise
     except RuntimeError:  # "Connection closed." in the middle of a body (measured), "Session is closed" in our own end
         raise TransientError(f"{server} closed the connection") from None
+
+
+def _unconnected(server: str, err: OSError) -> UnavailableError:
+    lacking = _OURS.get(err.errno or 0)
+    if lacking is not None:
+        return BusyError(f"{server} could not be asked: this machine has no {lacking} left")
+    reason = err.strerror or "no connection"
+    return UnreachableError(f"{server} could not be reached: {reason}{_dialled(server, err)}")
 
 
 def _tls_error(server: str, err: ClientConnectorError) -> UnavailableError:

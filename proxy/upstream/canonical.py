@@ -7,6 +7,7 @@ from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError
 from proxy.oci.manifest import Descriptor, Manifest
 from proxy.oci.reference import Reference, Repository
+from proxy.upstream.admission import Use
 from proxy.upstream.client import Upstream
 
 
@@ -21,15 +22,15 @@ class Canonical:
 
     async def manifest(self, reference: Reference) -> Manifest:
         """See `Upstream.manifest`."""
-        return await self._at(reference.repository).manifest(reference)
+        return await self._at(reference.repository).manifest(reference, Use.JUDGE)
 
     async def blob(self, repository: Repository, descriptor: Descriptor, limit: int) -> bytes:
         """See `Upstream.blob`."""
-        return await self._at(repository).blob(repository, descriptor, limit)
+        return await self._at(repository).blob(repository, descriptor, limit, Use.JUDGE)
 
     async def referrers(self, repository: Repository, digest: Digest) -> Referrers:
         """See `Upstream.referrers`."""
-        return await self._at(repository).referrers(repository, digest)
+        return await self._at(repository).referrers(repository, digest, Use.JUDGE)
 
     def _at(self, repository: Repository) -> Upstream:
         upstream = self._table.get(repository.registry)

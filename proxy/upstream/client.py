@@ -23,6 +23,7 @@ from proxy.oci.manifest import (
     Manifest,
 )
 from proxy.oci.reference import Reference, Repository
+from proxy.upstream.admission import BLOBS_MAX, Admission, Use
 from proxy.upstream.answers import media_type, off_the_loop
 from proxy.upstream.auth import Authenticator
 from proxy.upstream.base_url import BaseUrl
@@ -41,9 +42,9 @@ T = TypeVar("T")
 # Asked with every manifest request, whatever the client sent: the digest must not depend on who asks. Schema 1 is in
 # it to be refused by name; a registry that has nothing else would answer 404.
 ACCEPT = ", ".join([*sorted(INDEX_TYPES), *sorted(MANIFEST_TYPES), *sorted(SCHEMA1_TYPES)])
-# Manifests, tokens and listings are short; they never wait for a connection that a blob holds.
-SHORT_CONNECTIONS_MAX = 64
-BLOB_CONNECTIONS_MAX = 512
+BLOB_CONNECTIONS_MAX = BLOBS_MAX
+# aiohttp counts a wait for a connection as connecting; `admission` bounds them instead.
+_UNLIMITED = 0
 # What registries without the referrers API answer (go-containerregistry, pkg/v1/remote/referrers.go; and 405).
 _NO_REFERRERS_API = frozenset({400, 404, 405, 406})
 _METHOD_NOT_ALLOWED = 405
@@ -66,14 +67,16 @@ class Upstream:
         self._limits = limits or Limits()
         self._observer = observer or Observer()
         self._stack = AsyncExitStack()
+        self._admission: Admission
         self._short: Transport
         self._blobs: Transport
 
     async def __aenter__(self) -> Self:
         """Open the pools; raises MalformedError where a file of the endpoint cannot be used."""
         limits, guard = self._limits, Guard(self._endpoint)
-        short = Pool(self._endpoint, guard, SHORT_CONNECTIONS_MAX, limits.connect, limits.read)
-        blobs = Pool(self._endpoint, guard, BLOB_CONNECTIONS_MAX, limits.connect, limits.blob_stall)
+        self._admission = Admission(self._name, BLOB_CONNECTIONS_MAX)
+        short = Pool(self._endpoint, guard, _UNLIMITED, limits.connect, limits.read)
+        blobs = Pool(self._endpoint, guard, _UNLIMITED, limits.connect, limits.blob_stall)
         for pool in (short, blobs):
             await self._stack.enter_async_context(pool)
         authenticator = Authenticator(self._endpoint, short, self._backoff.clock)
@@ -86,14 +89,14 @@ class Upstream:
         """Close all connections."""
         await self._stack.aclose()
 
-    async def manifest(self, reference: Reference) -> Manifest:
+    async def manifest(self, reference: Reference, use: Use = Use.PULL) -> Manifest:
         """Return a manifest by digest, where the reference has one, else by tag.
 
         CorruptError where the bytes lack that digest, or the one that the upstream's Docker-Content-Digest names.
         """
         with self._observed("manifest"):
             request = self._manifest_request("GET", reference)
-            response, body = await self._fetch(request, MANIFEST_BYTES_MAX)
+            response, body = await self._fetch(use, reference.repository, request, MANIFEST_BYTES_MAX)
             if len(body) > MANIFEST_BYTES_MAX:
                 raise MalformedError(f"the {request.what} is larger than {MANIFEST_BYTES_MAX} bytes")
             named = response.headers.get(_DIGEST_HEADER)
@@ -113,7 +116,7 @@ class Upstream:
         """
         with self._observed("resolve"):
             request = self._manifest_request("HEAD", reference, frozenset({OK, _METHOD_NOT_ALLOWED}))
-            response, _ = await self._fetch(request, 0)
+            response, _ = await self._fetch(Use.PULL, reference.repository, request, 0)
             if response.status != OK or media_type(response) not in INDEX_TYPES | MANIFEST_TYPES:
                 return None
             try:
@@ -121,18 +124,19 @@ class Upstream:
             except MalformedError:
                 return None
 
-    async def blob(self, repository: Repository, descriptor: Descriptor, limit: int) -> bytes:
+    async def blob(self, repository: Repository, descriptor: Descriptor, limit: int, use: Use = Use.PULL) -> bytes:
         """Return a whole blob, its size and digest checked; CorruptError where it is larger than `limit` bytes."""
         with self._observed("blob"):
             if descriptor.size > limit:
                 raise CorruptError(f"blob {descriptor.digest} has {descriptor.size} bytes, more than {limit}")
-            _, body = await self._fetch(self._blob_request("GET", repository, descriptor.digest), descriptor.size)
+            request = self._blob_request("GET", repository, descriptor.digest)
+            _, body = await self._fetch(use, repository, request, descriptor.size)
             return await off_the_loop(descriptor.check, body)
 
     async def head_blob(self, repository: Repository, digest: Digest) -> int:
         """Return the size of a blob in bytes, as the upstream says it."""
         with self._observed("head_blob"):
-            response, _ = await self._fetch(self._blob_request("HEAD", repository, digest), 0)
+            response, _ = await self._fetch(Use.PULL, repository, self._blob_request("HEAD", repository, digest), 0)
             if response.content_length is None:
                 raise UnavailableError(f"{self._name} does not say how large blob {digest} is")
             return response.content_length
@@ -145,14 +149,16 @@ class Upstream:
 
         The reader sets the pace: at most about 2 MiB are read ahead of it.
         """
-        with self._observed("blob"):
-            request = self._blob_request("GET", repository, digest, range_header)
-            seconds = self._limits.blob_open
-            response = await self._within(seconds, self._blobs.open(request, seconds))
-        async with response:
+        async with AsyncExitStack() as stack:
+            with self._observed("blob"):
+                await stack.enter_async_context(self._admission.admit(Use.BLOB, repository))
+                request = self._blob_request("GET", repository, digest, range_header)
+                seconds = self._limits.blob_open
+                response = await self._within(seconds, self._blobs.open(request, seconds))
+                await stack.enter_async_context(response)
             yield blob_stream(response, self._name, self._limits.blob_stall)
 
-    async def referrers(self, repository: Repository, digest: Digest) -> Referrers:
+    async def referrers(self, repository: Repository, digest: Digest, use: Use = Use.PULL) -> Referrers:
         """Return what the referrers API lists, all pages, unfiltered; NotFoundError where there is no such API.
 
         What is over a limit of `listing`, or cannot be read, is cut off, and the answer says so.
@@ -162,7 +168,8 @@ class Upstream:
             url, path = self._base.url(repository, f"referrers/{digest}"), self._base.path(repository)
             request = Request("GET", url, path, what, {hdrs.ACCEPT: OCI_INDEX}, _NO_REFERRERS_API | {OK})
             seconds = self._limits.total
-            return await self._within(seconds, all_referrers(self._short, request, self._name, seconds))
+            async with self._admission.admit(use, repository):
+                return await self._within(seconds, all_referrers(self._short, request, self._name, seconds))
 
     async def tags(
         self, repository: Repository, n: int | None = None, last: str | None = None
@@ -173,7 +180,7 @@ class Upstream:
             url = self._base.url(repository, "tags/list").with_query(query)
             what = f"list of tags of {repository.path}"
             request = Request("GET", url, self._base.path(repository), what)
-            response, body = await self._fetch(request, LISTING_BYTES_MAX)
+            response, body = await self._fetch(Use.LIST, repository, request, LISTING_BYTES_MAX)
             tags = await off_the_loop(read_tags, self._whole_listing(body))
             following = next_page(response, self._name, self._base.origin)
             # A registry may page by a token of its own; `last` is what the specification lets every client say.
@@ -199,8 +206,12 @@ class Upstream:
         accepted = frozenset({OK, PARTIAL, RANGE_NOT_SATISFIABLE})
         return Request(method, url, path, what, {hdrs.RANGE: range_header}, accepted)
 
-    async def _fetch(self, request: Request, limit: int) -> tuple[ClientResponse, bytes]:
-        return await self._within(self._limits.total, self._short.fetch(request, limit, self._limits.total))
+    async def _fetch(
+        self, use: Use, repository: Repository, request: Request, limit: int
+    ) -> tuple[ClientResponse, bytes]:
+        seconds = self._limits.total
+        async with self._admission.admit(use, repository):
+            return await self._within(seconds, self._short.fetch(request, limit, seconds))
 
     async def _within(self, seconds: float, work: Awaitable[T]) -> T:
         try:

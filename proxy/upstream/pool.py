@@ -24,7 +24,7 @@ class Pool:
     """An async context manager; `guard` says which addresses may be dialled."""
 
     def __init__(self, endpoint: Endpoint, guard: Guard, connections: int, connect: float, read: float) -> None:
-        """Allow so many connections; a wait for a free one counts as connecting. Times are in seconds.
+        """Allow so many connections (0: any number); a wait for a free one counts as connecting. Times are in seconds.
 
         Raises MalformedError where a file of the endpoint cannot be used. For use on a running event loop.
         """

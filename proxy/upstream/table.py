@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Self
 
-from proxy.formats.api import Referrers
+from proxy.formats.api import Referrers, Source
 from proxy.oci.digest import Digest
 from proxy.oci.errors import UnknownUpstreamError
 from proxy.oci.manifest import Descriptor, Manifest
 from proxy.oci.reference import Reference, Repository
+from proxy.upstream.admission import Use
 from proxy.upstream.blobs import BlobStream
 from proxy.upstream.canonical import Canonical
 from proxy.upstream.client import Upstream
@@ -62,17 +63,21 @@ class Upstreams:
         """Where to look for signatures besides; None where no upstream is a mirror that loses them."""
         return Canonical(self._canonical) if self._canonical else None
 
-    async def manifest(self, reference: Reference) -> Manifest:
+    def used_for(self, use: Use) -> Source:
+        """Return the same registries, asked through the places that are kept for this use."""
+        return _Used(self, use)
+
+    async def manifest(self, reference: Reference, use: Use = Use.PULL) -> Manifest:
         """See `Upstream.manifest`."""
-        return await self._at(reference.repository).manifest(reference)
+        return await self._at(reference.repository).manifest(reference, use)
 
     async def resolve(self, reference: Reference) -> Digest | None:
         """See `Upstream.resolve`."""
         return await self._at(reference.repository).resolve(reference)
 
-    async def blob(self, repository: Repository, descriptor: Descriptor, limit: int) -> bytes:
+    async def blob(self, repository: Repository, descriptor: Descriptor, limit: int, use: Use = Use.PULL) -> bytes:
         """See `Upstream.blob`."""
-        return await self._at(repository).blob(repository, descriptor, limit)
+        return await self._at(repository).blob(repository, descriptor, limit, use)
 
     async def head_blob(self, repository: Repository, digest: Digest) -> int:
         """See `Upstream.head_blob`."""
@@ -84,9 +89,9 @@ class Upstreams:
         """See `Upstream.open_blob`."""
         return self._at(repository).open_blob(repository, digest, range_header=range_header)
 
-    async def referrers(self, repository: Repository, digest: Digest) -> Referrers:
+    async def referrers(self, repository: Repository, digest: Digest, use: Use = Use.PULL) -> Referrers:
         """See `Upstream.referrers`."""
-        return await self._at(repository).referrers(repository, digest)
+        return await self._at(repository).referrers(repository, digest, use)
 
     async def tags(
         self, repository: Repository, n: int | None = None, last: str | None = None
@@ -99,3 +104,20 @@ class Upstreams:
         if upstream is None:
             raise UnknownUpstreamError(f"{repository.registry} is not one of the configured upstreams")
         return upstream
+
+
+class _Used:
+    """The table for one use: what `Source` has."""
+
+    def __init__(self, upstreams: Upstreams, use: Use) -> None:
+        self._upstreams = upstreams
+        self._use = use
+
+    async def manifest(self, reference: Reference) -> Manifest:
+        return await self._upstreams.manifest(reference, self._use)
+
+    async def blob(self, repository: Repository, descriptor: Descriptor, limit: int) -> bytes:
+        return await self._upstreams.blob(repository, descriptor, limit, self._use)
+
+    async def referrers(self, repository: Repository, digest: Digest) -> Referrers:
+        return await self._upstreams.referrers(repository, digest, self._use)

@@ -119,7 +119,7 @@ class FakeDiscovery:
             await self.book.wait()
         signers = self.book.signed.get(subject.digest, ())
         found = tuple(UntrustedSignature("fake", signer, signer.encode()) for signer in signers)
-        return Discovered(found, unreached=tuple(self.book.unreached))
+        return Discovered(found, unreached=tuple(self.book.unreached), overloaded=self.book.overloaded)
 
 
 @dataclass
@@ -128,6 +128,7 @@ class Notebook:
 
     signed: dict[Digest, tuple[str, ...]] = field(default_factory=dict)
     unreached: list[str] = field(default_factory=list)
+    overloaded: bool = False
     looked: list[str] = field(default_factory=list)
     wait: Any = None
 

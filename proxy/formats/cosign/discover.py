@@ -68,7 +68,7 @@ class CosignDiscovery:
             for one in candidates
             if content_key(one.descriptor) in blobs
         )
-        return Discovered(signatures, tuple(fetcher.rejections), tuple(fetcher.unreached))
+        return Discovered(signatures, tuple(fetcher.rejections), tuple(fetcher.unreached), fetcher.overloaded)
 
     async def _candidates(self, fetcher: Fetcher, image: Digest) -> Sequence["_Candidate"]:
         kinds = _ATTESTATIONS if self.attestations else _SIGNATURES

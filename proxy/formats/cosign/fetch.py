@@ -6,7 +6,15 @@ from typing import TypeVar
 
 from proxy.formats.api import Referrers, Source
 from proxy.oci.digest import Digest
-from proxy.oci.errors import CorruptError, MalformedError, NotFoundError, OverLimitError, RegistryError, UnservableError
+from proxy.oci.errors import (
+    BusyError,
+    CorruptError,
+    MalformedError,
+    NotFoundError,
+    OverLimitError,
+    RegistryError,
+    UnservableError,
+)
 from proxy.oci.manifest import Descriptor, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.verdict import Reason, Rejection
@@ -34,12 +42,13 @@ class Fetcher:
     """Fetches from one repository for one search, and keeps what went wrong.
 
     Each method returns None (or nothing) where there is nothing to work with. `rejections` are things that are there
-    and cannot be used; `unreached` are places that could not be asked.
+    and cannot be used; `unreached` are places that could not be asked, `overloaded` whether for a limit of our own.
     """
 
     def __init__(self, source: Source, repository: Repository, blob_bytes_max: int = BYTES_MAX) -> None:
         self.rejections: list[Rejection] = []
         self.unreached: list[str] = []
+        self.overloaded = False
         self._source = source
         self._repository = repository
         self._blob_bytes_max = blob_bytes_max
@@ -122,4 +131,5 @@ class Fetcher:
                 self.reject(Reason.UNSUPPORTED, str(err), where)
             else:
                 self.unreached.append(f"{where}: {err}")
+                self.overloaded |= isinstance(err, BusyError)
         return None
