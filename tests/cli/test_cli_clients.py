@@ -172,4 +172,21 @@ def test_the_egress_rule_lets_sealgate_through(url, match):
     assert match in egress_rule(Endpoint.parse(url))
 
 
+@pytest.mark.parametrize(
+    ("url", "same_node"),
+    [
+        ("http://127.0.0.1:5000", True),
+        ("http://127.0.0.2:5000", True),
+        ("http://localhost:5000", True),
+        ("https://[::1]:5000", True),
+        ("http://10.0.0.5:5000", False),
+        ("https://sealgate.example", False),
+        ("https://localhost.example", False),
+    ],
+)
+def test_the_egress_rule_does_not_cut_off_a_sealgate_on_the_same_node(url, same_node):
+    (line,) = (line.strip() for line in egress_rule(Endpoint.parse(url)).splitlines() if "skuid" in line)
+    assert line.startswith('meta skuid "sealgate" accept' if same_node else "# meta skuid")
+
+
 _PODMAN = "/etc/containers/registries.conf.d/50-sealgate.conf"

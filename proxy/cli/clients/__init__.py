@@ -8,6 +8,7 @@ Sealgate's refusals stop it, a dead Sealgate does not.
 from collections.abc import Sequence
 
 from proxy.cli.clients import containerd, docker, podman
+from proxy.cli.clients.egress import egress_rule
 from proxy.cli.clients.model import Client, Endpoint, File, InputError, Setup, check_registries
 
 __all__ = ["Client", "Endpoint", "File", "InputError", "Setup", "check_registries", "egress_rule", "setups"]
@@ -25,21 +26,3 @@ def setups(client: Client, endpoint: Endpoint, registries: Sequence[str]) -> tup
     `registries` are canonical host names without duplicates, as `check_registries` returns them.
     """
     return _MAKERS[client](endpoint, registries)
-
-
-def egress_rule(endpoint: Endpoint) -> str:
-    """Return the advice that no client configuration replaces, with an nftables example."""
-    return (
-        "No client configuration stops root on the node, a second client, or curl. The boundary that does is the\n"
-        "network: nodes may reach Sealgate, only Sealgate may reach registries and their CDNs. On a node:\n"
-        "\n"
-        "    table inet sealgate {\n"
-        "      chain output {\n"
-        "        type filter hook output priority filter; policy accept;\n"
-        '        oifname "lo" accept\n'
-        f"        {endpoint.nft_match} accept  # Sealgate\n"
-        "        # accept here what else the node needs: its API server, package mirrors, time\n"
-        "        tcp dport { 80, 443, 5000 } reject with tcp reset\n"
-        "      }\n"
-        "    }\n"
-    )

@@ -96,6 +96,15 @@ class Endpoint:
         return f"{self.scheme}://{self.authority}"
 
     @property
+    def is_loopback(self) -> bool:
+        """Whether nodes reach Sealgate on loopback, so that it runs on the node itself."""
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+    @property
     def nft_match(self) -> str:
         """What matches it in an nftables rule; an address is left to be filled in where only a name is known."""
         url = urlsplit(self.url)
