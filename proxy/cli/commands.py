@@ -151,13 +151,15 @@ def client_config(  # noqa: PLR0913 (a command line has as many options as it ha
     """Print what to write on a node, and say whether it is held or sealed."""
     at = Endpoint.parse(endpoint, read_ca(ca) if ca else None)
     made = setups(client, at, check_registries(registry or [DOCKER_HUB]))
-    written = write(write_to, (file for setup in made for file in setup.files)) if write_to else []
+    written, failed = write(write_to, (file for setup in made for file in setup.files)) if write_to else ([], [])
     if as_json:
         render.document(documents.client_config(client, at, made))
     else:
         render.client_config(at, made)
-    for path in written:
-        render.note(f"wrote {path}")
+    for one in written:
+        render.note(f"wrote {one.path}" + (f", what was there is now {one.backup}" if one.backup else ""))
+    if failed:
+        raise ExceptionGroup("not all files were written", failed)
 
 
 @app.command()

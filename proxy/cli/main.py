@@ -7,7 +7,7 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -42,12 +42,20 @@ def run(arguments: Sequence[str]) -> int:
     except _FAILURES as err:
         return _failed(err)
     except ExceptionGroup as group:
-        # What ends a task of the server comes in a group of its own.
         known, bugs = group.split(_FAILURES)
         if known is None or bugs is not None:
             raise
-        return _failed(known.exceptions[0])
+        return max(map(_failed, _flat(known)))
     return code if isinstance(code, int) else 0
+
+
+def _flat(group: ExceptionGroup[Any]) -> Iterator[Exception]:
+    """Return the errors of a group: each task group of the server adds a level."""
+    for one in group.exceptions:
+        if isinstance(one, ExceptionGroup):
+            yield from _flat(one)
+        else:
+            yield one
 
 
 def _failed(err: Exception) -> int:

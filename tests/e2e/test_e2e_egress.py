@@ -1,7 +1,7 @@
 """The egress rule that `sealgate client-config` prints, loaded by the real nft in a network namespace of its own.
 
-A second namespace, behind a veth pair, stands for the registries: it listens on the ports of the rule. The addresses are
-those of RFC 5737, which are never routed.
+A second namespace, behind a veth pair, stands for the registries: it listens on the ports of the rule. Its addresses
+are those of RFC 5737, which are never routed.
 """
 
 import json
@@ -56,7 +56,7 @@ for uid in (0, 990, 65534):
     found[uid] = [reached(port) for port in (80, 443, 5000)]
 print(json.dumps(found))
 """
-_PASSWD = "root:x:0:0::/root:/bin/sh\nsealgate:x:990:990::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n"
+_USERS = "root:x:0:0::/root:/bin/sh\nsealgate:x:990:990::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n"
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_the_user_of_a_sealgate_on_this_node_gets_out_and_nobody_else(tools: Too
         ("rule", textwrap.dedent(_ruleset("http://127.0.0.1:5000"))),
         ("listen.py", _LISTEN),
         ("connect.py", _CONNECT),
-        ("passwd", _PASSWD),
+        ("passwd", _USERS),
     ):
         (tmp_path / name).write_text(content)
     os.mkfifo(tmp_path / "listening")

@@ -62,9 +62,7 @@ def _classic_store(endpoint: Endpoint, registries: Sequence[str]) -> Setup:
             "to Docker Hub, and takes it whenever Sealgate does not answer at all."
         ),
         files=(
-            File(
-                DAEMON_JSON, content, "Sealgate as the only mirror; merge it into a daemon.json that is there already"
-            ),
+            File(DAEMON_JSON, content, "Sealgate as the only mirror; the other keys of the file stay", merge=True),
             *endpoint.ca_file(_ca_path(endpoint)),
         ),
         steps=("systemctl restart docker", "try it: docker pull with an image that no rule accepts"),

@@ -45,11 +45,15 @@ class Hold(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file for the node: where, what, and what it does."""
+    """A file for the node: where, what, and what it does.
+
+    With `merge` the content is a JSON object, whose members go into the object that may be there already.
+    """
 
     path: PurePosixPath
     content: str
     why: str
+    merge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
