@@ -5,24 +5,26 @@ ARGS ?=
 BUILDER ?= docker build
 VENV := .venv
 BIN := $(VENV)/bin
-UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) UV_PYTHON_DOWNLOADS=never $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit e2e fuzz soak cross-check check format bench wheels image image-proof clean
+.PHONY: help runtime setup demo test unit e2e fuzz soak cross-check check format bench wheels image image-proof clean
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
-$(BIN)/uv: tools/bootstrap.py
-	$(PYTHON) tools/bootstrap.py $(VENV)
-
-$(VENV)/.ready: $(BIN)/uv pyproject.toml uv.lock
-	$(UV) sync --locked --quiet
+# What runs Sealgate, and with it the tools of the tests and checks: the demo needs only the first.
+$(VENV)/.ready: tools/bootstrap.py pyproject.toml uv.lock
+	@$(PYTHON) tools/bootstrap.py $(VENV)
 	@touch $@
 
-setup: $(VENV)/.ready ## make the environment
+$(VENV)/.ready-dev: tools/bootstrap.py pyproject.toml uv.lock
+	@$(PYTHON) tools/bootstrap.py $(VENV) --dev
+	@touch $(VENV)/.ready $@
 
-demo: setup ## run the whole thing on an embedded registry (ARGS=--once ends by itself)
+runtime: $(VENV)/.ready
+setup: $(VENV)/.ready-dev ## make the environment, with all tools
+
+demo: runtime ## run the whole thing on an embedded registry (ARGS=--once ends by itself)
 	$(BIN)/sealgate demo $(ARGS)
 
 test: unit e2e ## all tests
