@@ -27,6 +27,7 @@ from proxy.ops.shared import Shared, forget
 from proxy.stores.state import LOCK, prepare_state_dir
 
 _log = structlog.get_logger("proxy.app")
+_STANDARD_ERROR = 2
 # In the state directory: what the workers tell each other, where it cannot be in memory.
 RUN = "run"
 # Locked beside what they share by whoever writes to standard error.
@@ -39,7 +40,7 @@ _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 def serve(load: Callable[[], Settings], *, ready: Callable[[Addresses], None]) -> None:
-    """Run until SIGTERM or SIGINT; `load` reads the settings, at SIGHUP again.
+    """Run until SIGTERM, SIGINT or the end of the terminal; `load` reads the settings, at SIGHUP again.
 
     Raises what `load` raises, StartError where a worker does not start or another Sealgate has the state directory, and
     OSError where an address is taken or the directory is not writable.
@@ -100,6 +101,7 @@ class _Service:
         self.sockets = self.next = sockets
         self.run = run
         self.addresses = addresses(settings, sockets.of(0, 1))
+        self._has_terminal = os.isatty(_STANDARD_ERROR)
 
     def crew(self, settings: Settings) -> _Crew:
         """Return the workers that these settings ask for, on the sockets that come next."""
@@ -121,7 +123,12 @@ class _Service:
         _log.info(event, version=__version__, registry=at.registry, admin=at.admin, workers=_workers(settings))
 
     def reload(self, supervisor: Supervisor) -> None:
-        """Read the settings again and let new workers serve by them; what fails changes nothing."""
+        """Read the settings again and let new workers serve by them; what fails changes nothing.
+
+        Raises Stopped where SIGHUP has its first meaning: the terminal that Sealgate was started from was closed.
+        """
+        if self._has_terminal and not os.isatty(_STANDARD_ERROR):
+            raise Stopped
         systemd.notify(systemd.reloading())
         try:
             settings = self._load()

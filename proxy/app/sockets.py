@@ -19,6 +19,8 @@ BACKLOG = 1024
 # sd_listen_fds(3): what is passed begins here, and has names if the unit gives them (FileDescriptorName=).
 _FIRST_PASSED = 3
 _ADMIN = "admin"
+# The settings, for messages.
+_LISTEN, _ADMIN_LISTEN = "server.listen", "server.admin_listen"
 
 _Sockets = tuple[socket.socket, ...]
 
@@ -38,11 +40,11 @@ class _Group:
     at: Address | None
     sets: Sequence[_Sockets]
 
-    def resized(self, at: Address, number: int) -> "_Group":
-        """Return so many sets for this address or more: these, where it is the same."""
+    def resized(self, key: str, at: Address, number: int) -> "_Group":
+        """Return so many sets for this address or more: these, where it is the same. `key` is its setting."""
         if self.at is None:
             return self
-        return _open(at, number, self.sets if self.at == at else ())
+        return _open(key, at, number, self.sets if self.at == at else ())
 
     def of(self, worker: int, workers: int) -> _Sockets:
         sets = self.sets if self.at is None else self.sets[worker::workers]
@@ -62,9 +64,9 @@ class Sockets:
 
     def moved(self, listen: Address, admin_listen: Address, workers: int) -> "Sockets":
         """Return sockets for other settings; these, as far as they fit. Raises OSError, and then all is as it was."""
-        registry = self._registry.resized(listen, workers)
+        registry = self._registry.resized(_LISTEN, listen, workers)
         try:
-            return Sockets(registry, self._admin.resized(admin_listen, 1))
+            return Sockets(registry, self._admin.resized(_ADMIN_LISTEN, admin_listen, 1))
         except OSError:
             Sockets(registry, self._admin).close(but=self)
             raise
@@ -109,7 +111,9 @@ def passed_sockets(
             one.set_inheritable(False)
             passed[called[place : place + 1] == [_ADMIN]].append(one)
         registry, admin = ([_Group(None, [tuple(found)])] if found else [] for found in (passed[False], passed[True]))
-        sockets = Sockets(*registry or [_open(listen, workers)], *admin or [_open(admin_listen, 1)])
+        sockets = Sockets(
+            *registry or [_open(_LISTEN, listen, workers)], *admin or [_open(_ADMIN_LISTEN, admin_listen, 1)]
+        )
         opened.pop_all()
         return sockets
 
@@ -121,7 +125,7 @@ def url(listening: _Sockets, *, tls: bool) -> str:
     return f"{'https' if tls else 'http'}://{shown}:{port}"
 
 
-def _open(at: Address, number: int, before: Sequence[_Sockets] = ()) -> _Group:
+def _open(key: str, at: Address, number: int, before: Sequence[_Sockets] = ()) -> _Group:
     with ExitStack() as opened:
         sets = list(before)
         try:
@@ -129,10 +133,10 @@ def _open(at: Address, number: int, before: Sequence[_Sockets] = ()) -> _Group:
                 where = [(one.family, one.getsockname()) for one in sets[0]] if sets else _resolved(at)
                 sets.append(tuple(_bind(family, address, opened, is_first=not sets) for family, address in where))
         except UnicodeError as err:  # a part of it is empty, or longer than 63 characters
-            raise OSError(errno.EINVAL, "is no host name", str(at)) from err
+            raise OSError(errno.EINVAL, "is no host name", f"{key} {at}") from err
         except OSError as err:
             what = os.strerror(err.errno) if isinstance(err.errno, int) and err.errno > 0 else err.strerror
-            raise OSError(err.errno, what, str(at)) from err
+            raise OSError(err.errno, what, f"{key} {at}") from err
         opened.pop_all()
         return _Group(at, sets)
 

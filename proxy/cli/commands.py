@@ -30,6 +30,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 ok or accepted, 1 refused, 2 usage or configuration, 3 could not decide.",
     context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 

@@ -55,15 +55,15 @@ async def run(program: str, *, once: bool) -> bool:
 
 
 def _end_tidily() -> None:
-    """Let SIGTERM cancel: it would leave the clients' daemons behind, which are sessions of their own."""
+    """Let SIGTERM and a closed terminal cancel: the clients' daemons are sessions of their own and would stay."""
     task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, lambda: task and task.cancel())
 
 
 async def _until_told() -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await stop.wait()
 

@@ -26,7 +26,10 @@ def read_ca(path: Path) -> str:
         with path.open(encoding="ascii") as file:
             text = file.read(CA_BYTES_MAX + 1)
     except (OSError, UnicodeDecodeError) as err:
-        raise InputError(f"the CA file {path} cannot be read: {err}", "--ca takes a PEM file on this machine") from err
+        reason = err.strerror if isinstance(err, OSError) else "it is not ASCII, so it is no PEM"
+        raise InputError(
+            f"the CA file {path} cannot be read: {reason}", "--ca takes a PEM file on this machine"
+        ) from err
     if len(text) > CA_BYTES_MAX:
         raise InputError(f"the CA file {path} is larger than {CA_BYTES_MAX} bytes", "--ca takes one PEM certificate")
     return text

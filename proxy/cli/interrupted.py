@@ -1,4 +1,4 @@
-"""Work that can be ended: by Ctrl-C, and by SIGTERM in the same way, so that nothing is left half."""
+"""Work that can be ended: by Ctrl-C, by SIGTERM and by a closed terminal, so that nothing is left half."""
 
 import asyncio
 import signal
@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:
-    """Do the work and return what comes of it; it is cancelled by Ctrl-C (KeyboardInterrupt) and SIGTERM (Exit)."""
+    """Do the work and return what comes of it; Ctrl-C (KeyboardInterrupt), SIGTERM and SIGHUP (Exit) cancel it."""
     try:
         return asyncio.run(_terminable(work))
     except asyncio.CancelledError:
@@ -25,5 +25,6 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
 async def _terminable(work: Coroutine[Any, Any, _T]) -> _T:
     task = asyncio.current_task()
     with suppress(RuntimeError):  # not the main thread, which alone has signals
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: task and task.cancel())
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, lambda: task and task.cancel())
     return await work

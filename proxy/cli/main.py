@@ -4,10 +4,11 @@
 143 terminated.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 
@@ -23,14 +24,15 @@ USAGE = 2
 UNDECIDED = 3
 # What a shell reports for a program that SIGPIPE ended.
 BROKEN_PIPE = 141
+# Why an address cannot be listened on, and what helps.
+_ADDRESS_HINTS = {
+    errno.EADDRINUSE: "another program listens there, perhaps another sealgate: stop it, or give this one another port",
+    errno.EADDRNOTAVAIL: "this machine has no such address; 0.0.0.0 and [::] stand for all that it has",
+    errno.EACCES: "a port below 1024 needs the right to it: take a higher one, or let sealgate.socket open it",
+}
 
 # What a user can bring about. Everything else is a bug, and crashes.
 _FAILURES = (typer.TyperException, InputError, ConfigError, StartError, StoreError, RegistryError, OSError)
-
-
-def main() -> NoReturn:
-    """Run the command line and leave."""
-    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -80,7 +82,7 @@ def _complaints(err: Exception) -> Iterator[tuple[str, str | None]]:
         case UnknownUpstreamError():
             yield str(err), "sealgate check-config lists the upstreams that are configured"
         case OSError(strerror=str(what), filename=where):
-            yield f"{where}: {what}" if where else what, None
+            yield f"{where}: {what}" if where else what, _ADDRESS_HINTS.get(err.errno or 0)
         case _:
             yield str(err), None
 

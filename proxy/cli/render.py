@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from threading import Timer
 from typing import Any, NoReturn, TextIO
 
 from rich import box, filesize
@@ -18,6 +19,8 @@ from proxy.config import Settings
 
 # What is piped has no width; a table that is cut at 80 columns would lose digests.
 _PIPE_WIDTH = 240
+# How long a command says nothing where there is no terminal: a name server that is away takes ten seconds.
+QUIET_SECONDS = 1.5
 # Texts that a registry chose: no longer than this, and nothing in them that a terminal obeys.
 _FOREIGN_MAX = 300
 
@@ -81,9 +84,21 @@ def ready(addresses: Addresses) -> None:
 
 
 def busy(what: str) -> AbstractContextManager[object]:
-    """Show that something is under way while the context lasts; only on a terminal."""
+    """Show that something is under way: a spinner on a terminal, elsewhere a line if it takes long."""
     terminal = Terminal(sys.stderr)
-    return terminal.status(what) if terminal.is_terminal else nullcontext()
+    return terminal.status(what) if terminal.is_terminal else _note_late(what)
+
+
+@contextmanager
+def _note_late(what: str) -> Iterator[None]:
+    timer = Timer(QUIET_SECONDS, note, [f"still {what}"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 def size(count: int) -> str:

@@ -117,7 +117,7 @@ def load(path: Path) -> Settings:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_file(path, CONFIG_BYTES_MAX).decode())
+        return tomllib.loads(read_file(path, CONFIG_BYTES_MAX).decode("utf-8-sig"))
     except MalformedError as err:
         what = str(err).removeprefix(f"{path}: ")
         raise ConfigError(path, [Mistake("", what, f"--config names another file; {EXAMPLE_HINT}")]) from None
@@ -131,7 +131,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _server_mistakes(server: Server, upstreams: Mapping[str, object]) -> list[Mistake]:
     mistakes = []
-    if server.default_upstream not in upstreams:
+    if server.default_upstream not in map(str.lower, upstreams):  # one in upper case is a mistake of its own
         what = f"'{server.default_upstream}' is not among the upstreams"
         hint = did_you_mean(server.default_upstream, upstreams, "there are")
         mistakes.append(Mistake("server.default_upstream", what, hint))

@@ -80,6 +80,14 @@ def _size(value: object) -> int:
     return size
 
 
+def _workers(value: object) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= WORKERS_MAX:
+        return value
+    raise ValueError(f'should be a number from 1 to {WORKERS_MAX}, or "auto"; "auto" is one for each processor')
+
+
 def _path(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("should be a path in quotes; it is relative to the configuration file")
@@ -91,6 +99,7 @@ def _registry(value: object) -> object:
 
 
 Listen = Annotated[Address, PlainValidator(_address)]
+Workers = Annotated[int | Literal["auto"], PlainValidator(_workers)]
 Duration = Annotated[timedelta, PlainValidator(_duration)]
 Size = Annotated[int, PlainValidator(_size)]
 RelativePath = Annotated[Path, PlainValidator(_path)]
@@ -122,7 +131,7 @@ class Server(Table):
     listen: Listen = Address("127.0.0.1", 5000)
     admin_listen: Listen = Address("127.0.0.1", 5001)
     state_dir: RelativePath = Path("/var/lib/sealgate")
-    workers: Annotated[int, Field(ge=1, le=WORKERS_MAX)] | Literal["auto"] = 1
+    workers: Workers = 1
     refusal: Annotated[Form, Field(strict=False)] = Form.HOLD
     default_upstream: Registry = DOCKER_HUB
     tls_certificate: RelativePath | None = None

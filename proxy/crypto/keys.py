@@ -4,6 +4,7 @@ The key decides the algorithm, never the signature or anything that comes with i
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -146,7 +147,16 @@ def _check_pem(pem: bytes) -> None:
         raise MalformedError("this is a certificate; a public key is wanted (openssl x509 -pubkey -noout)")
     blocks = pem.count(b"-----BEGIN ")
     if blocks != 1:
-        raise MalformedError(f"one PEM block of a public key is wanted, {blocks} are there")
+        raise MalformedError(_other_form(pem) or f"one PEM block of a public key is wanted, {blocks} are there")
+
+
+def _other_form(content: bytes) -> str | None:
+    """Return the message for a public key in a form other than PEM: SSH (RFC 4253, 6.6) or DER."""
+    if re.match(rb"\s*(?:ssh-|ecdsa-sha2-|sk-)[a-z0-9@.-]+ ", content):
+        return "this is an SSH key; cosign signs with a key pair of its own: give its cosign.pub"
+    if content.startswith(b"\x30"):  # the tag of a SEQUENCE
+        return "this is DER; PEM is wanted (openssl pkey -pubin -inform DER -in FILE)"
+    return None
 
 
 def _check_curve(key: EllipticCurvePublicKey) -> None:

@@ -51,6 +51,8 @@ def looks_like_registry(first_part: str) -> bool:
 
 def check_tag(text: str) -> str:
     """Return the tag unchanged; raises MalformedError where the specification's pattern does not match."""
+    if not text:
+        raise MalformedError("the tag is empty")
     if not _TAG.fullmatch(text):
         raise MalformedError(f"tag {text!a:.140} does not match [a-zA-Z0-9_][a-zA-Z0-9._-]{{0,127}}")
     return text
@@ -71,6 +73,10 @@ class Repository:
             path = f"library/{path}"
         if len(registry) + 1 + len(path) > NAME_MAX:
             raise MalformedError(f"name {path!a:.40}... is longer than {NAME_MAX} characters with its registry")
+        if not path.rpartition("/")[2]:
+            raise MalformedError(f"repository name {path!a:.80} is empty or ends with a slash")
+        if path != path.lower():
+            raise MalformedError(f"repository name {path!a:.80} has upper case letters; write it in lower case")
         if not _PATH.fullmatch(path):
             raise MalformedError(
                 f"repository name {path!a:.80} breaks the distribution specification's pattern for <name>"

@@ -53,7 +53,7 @@ def test_an_address_in_use_is_named(reuse_port):
         at = Address("127.0.0.1", other.getsockname()[1])
         with pytest.raises(OSError, match="in use") as raised:
             open_sockets(ANY, at)
-    assert raised.value.filename == str(at)
+    assert raised.value.filename == f"server.admin_listen {at}"
 
 
 def test_a_name_that_nobody_has(monkeypatch):
@@ -63,14 +63,14 @@ def test_a_name_that_nobody_has(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(OSError, match="Name or service not known") as raised:
         open_sockets(Address("nowhere", 1), ANY)
-    assert raised.value.filename == "nowhere:1"
+    assert raised.value.filename == "server.listen nowhere:1"
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
 def test_what_is_no_name(host):
     with pytest.raises(OSError, match="is no host name") as raised:
         open_sockets(Address(host, 1), ANY)
-    assert raised.value.filename == f"{host}:1"
+    assert raised.value.filename == f"server.listen {host}:1"
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (3, 2), (2, 2)])

@@ -10,7 +10,9 @@ import typer
 from proxy.cli.interrupted import TERMINATED, run
 
 
-@pytest.mark.parametrize(("number", "ends"), [(signal.SIGTERM, typer.Exit), (signal.SIGINT, KeyboardInterrupt)])
+@pytest.mark.parametrize(
+    ("number", "ends"), [(signal.SIGTERM, typer.Exit), (signal.SIGHUP, typer.Exit), (signal.SIGINT, KeyboardInterrupt)]
+)
 def test_it_is_cancelled(number, ends):
     cleaned = []
 

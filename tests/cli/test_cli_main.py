@@ -1,16 +1,22 @@
 """The command line: exit codes, what stands on which stream, and the form of errors."""
 
+import importlib.abc
+import inspect
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import Queue
 
 import pytest
 
 from proxy import __version__
+from proxy.__main__ import main as program
 from proxy.cli import commands
 from proxy.cli import main as cli
 from proxy.demo.signing import SigningKey
@@ -139,17 +145,27 @@ def test_what_goes_wrong_is_an_error_and_a_hint(verify, failure, code, hint):
     assert (hint or "") in err
 
 
+_IN_USE = "another program listens there, perhaps another sealgate: stop it, or give this one another port"
+
+
 @pytest.mark.parametrize(
-    ("failure", "line"),
+    ("failure", "lines"),
     [
-        (OSError(28, "No space left on device", "/state"), "/state: No space left on device"),
-        (OSError(98, "error while attempting to bind"), "error while attempting to bind"),
-        (ExceptionGroup("tasks", [OSError(98, "Address in use")]), "address in use"),
-        (ExceptionGroup("tasks", [ExceptionGroup("more", [OSError(98, "Address in use")])]), "address in use"),
+        (OSError(28, "No space left on device", "/state"), ["error: /state: No space left on device"]),
+        (OSError(5, "input/output error"), ["error: input/output error"]),
+        (
+            OSError(98, "Address already in use", "server.listen 127.0.0.1:5000"),
+            ["error: server.listen 127.0.0.1:5000: Address already in use", f"hint: {_IN_USE}"],
+        ),
+        (ExceptionGroup("tasks", [OSError(98, "Address in use")]), ["error: address in use", f"hint: {_IN_USE}"]),
+        (
+            ExceptionGroup("tasks", [ExceptionGroup("more", [OSError(5, "One")]), OSError(6, "Two")]),
+            ["error: one", "error: two"],
+        ),
     ],
 )
-def test_an_error_of_the_system_is_one_line(verify, failure, line):
-    assert verify(failure) == (2, "", f"sealgate: error: {line}\n")
+def test_errors_of_the_system_are_lines_and_hints(verify, failure, lines):
+    assert verify(failure) == (2, "", "".join(f"sealgate: {line}\n" for line in lines))
 
 
 @pytest.mark.parametrize("bug", [ZeroDivisionError(), ExceptionGroup("tasks", [OSError(), ZeroDivisionError()])])
@@ -322,6 +338,14 @@ def test_what_newcomers_try(run, config):
     ]
 
 
+@pytest.mark.parametrize("command", [["--help"], ["verify", "--help"], ["cache", "ls", "--help"]])
+def test_no_help_names_a_type_of_a_flag(run, command):
+    code, out, _ = run(*command)
+    assert code == 0
+    assert "--help" in out
+    assert "<bool>" not in out
+
+
 def test_an_interrupt_is_130(run, config, monkeypatch):
     sees(monkeypatch, KeyboardInterrupt())
     monkeypatch.setattr(commands, "load", _interrupt)
@@ -337,6 +361,20 @@ def test_a_spinner_only_on_a_terminal(run, config, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     assert "looking for signatures" in run("verify", "app:1", "--config", config)[2]
+
+
+def test_what_takes_long_is_told_without_a_terminal_too(monkeypatch):
+    told = Queue()
+    monkeypatch.setattr(cli.render, "QUIET_SECONDS", 0)
+    monkeypatch.setattr(cli.render, "note", told.put)
+    with cli.render.busy("looking for signatures"):
+        assert told.get(timeout=30) == "still looking for signatures"
+
+
+def test_what_is_quick_is_not_told(capsys):
+    with cli.render.busy("looking for signatures"):
+        pass
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("command", [["-m", "proxy"], [Path(sys.executable).with_name("sealgate")]])
@@ -371,10 +409,34 @@ def test_a_reader_that_went_away_leaves_nothing_to_flush(monkeypatch):
     assert (cli.run(["version"]), put) == (141, [-1])
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_program_can_be_ended_quietly_while_it_starts(number):
+    """The imports are the first second; here they never end."""
+    endless = "import importlib.abc, os, signal, sys, time\n" + inspect.getsource(_EndsNever) + _START
+    done = subprocess.run(  # noqa: S603 (our own program)
+        [sys.executable, "-c", endless, str(int(number))], capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-number, b"", b"")
+
+
+class _EndsNever(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, _path=None, _target=None):
+        if name == "proxy.cli.main":
+            os.kill(os.getpid(), int(sys.argv[1]))
+            time.sleep(60)
+
+
+_START = """
+from proxy.__main__ import main
+sys.meta_path.insert(0, _EndsNever())
+main()
+"""
+
+
 def test_main_leaves_with_the_code(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["sealgate", "verify"])
     with pytest.raises(SystemExit) as left:
-        cli.main()
+        program()
     assert left.value.code == 2
     assert "missing argument" in capsys.readouterr().err
 

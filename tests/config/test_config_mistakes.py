@@ -90,6 +90,14 @@ def with_rule(**changes):
         (X + 'key_file = "other"', "/other: one PEM block of a public key is wanted"),
         (X + 'key = "other"', "signers.x: key: one PEM block"),
         (X + f'key = """{PRIVATE}"""', "this is a private key: keep it secret"),
+        (X + 'key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMe me@here"', "this is an SSH key (cosign signs with"),
+        (X + 'key_file = "der"', "/der: this is DER (PEM is wanted (openssl pkey -pubin"),
+        (
+            with_rule(images='["ghcr.io/Org/app"]'),
+            "repository name 'Org' has upper case letters; write it in lower case",
+        ),
+        (with_rule(images='["ghcr.io/"]'), "repository name '' is empty"),
+        ('[upstreams."Docker.io"]', "'Docker.io' is not the canonical name: write 'docker.io'"),
         (SIGNER + "annotations = { a = 1 }", "signers.release.annotations.a: should be a text"),
         (SIGNER + 'signature_repository = "a b"', "signers.release: repository name"),
         (SIGNER + 'signature_repository = "ghcr.io/a"', '.io is not among the upstreams (add [upstreams."ghcr.io"])'),
@@ -136,6 +144,7 @@ def with_rule(**changes):
 def test_says_where_what_and_how_to_mend_it(tmp_path, text, found):
     (tmp_path / "other").write_text("something else")
     (tmp_path / "empty").write_text("\n")
+    (tmp_path / "der").write_bytes(bytes.fromhex("3059"))
     (tmp_path / "latin").write_bytes(b"\xe4")
     (tmp_path / "long").write_text("x" * 20000)
     said = mistakes(tmp_path, text, CATCH_ALL) if "rules" not in text or "[[" in text else mistakes(tmp_path, text)
