@@ -128,6 +128,8 @@ class _Service:
         Raises Stopped where SIGHUP has its first meaning: the terminal that Sealgate was started from was closed.
         """
         if self._has_terminal and not os.isatty(_STANDARD_ERROR):
+            with open(os.devnull, "wb") as nothing:  # noqa: PTH123 (a descriptor is wanted)
+                os.dup2(nothing.fileno(), _STANDARD_ERROR)
             raise Stopped
         systemd.notify(systemd.reloading())
         try:
