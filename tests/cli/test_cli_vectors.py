@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 from support.snapshot import REGISTRY, all_cases, load_registry
+from support.vectors import or_skipped
 
 from proxy.cli import main as cli
 from proxy.demo import registry as demo
@@ -97,7 +98,7 @@ def _table(name, members):
 
 
 @pytest.mark.parametrize("referrers_api", [True, False], ids=["api", "tag"])
-@pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", or_skipped(all_cases()), ids=lambda case: case.name)
 def test_case(case, referrers_api, loop, tmp_path, capsys):
     config = tmp_path / "sealgate.toml"
     image = f"{case.repository}@{case.digest}"

@@ -2,10 +2,8 @@
 
 import base64
 import json
-import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -38,6 +36,7 @@ from support.tsa import (
     tagged,
     tlv,
 )
+from support.vectors import VECTORS, needed
 
 from proxy.crypto.chain import CHAIN_LENGTH_MAX, parse_certificate
 from proxy.crypto.cms import BAG_CERTIFICATES_MAX, TOKEN_BYTES_MAX, UntrustedSignedData
@@ -468,14 +467,8 @@ def test_no_bit_can_be_flipped():
     assert {where for where, one in found.items() if not isinstance(one, Failure)} == {(status, 0)}
 
 
-VECTORS = Path(__file__).parents[3] / "shared" / "vectors"
-
-
 def recorded():
-    if not VECTORS.is_dir():
-        if os.environ.get("CI"):
-            pytest.fail(f"no recorded timestamps in {VECTORS}")
-        pytest.skip(f"no recorded timestamps in {VECTORS}")
+    needed()
     return VECTORS
 
 

@@ -2,16 +2,15 @@
 
 import base64
 import json
-import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.sigstore.encoding import base64_of, sha256
 from support.sigstore.logs import Entry, Rekor, path, tree_hash
+from support.vectors import CONFORMANCE, or_skipped
 
 from proxy.crypto.keys import PublicKey
 from proxy.crypto.tlog import (
@@ -346,7 +345,6 @@ def test_the_log_of_an_entry():
     assert log_of([replace(logs[0], log_id=b"")], b"") is None
 
 
-CONFORMANCE = Path(__file__).parents[3] / "shared" / "vectors" / "sigstore-conformance"
 # Of the conformance suite's cases, those whose checkpoint, proof or promise is at fault; others fail elsewhere, if at
 # all. Some bundles are so broken that there is nothing to check here.
 AT_FAULT = {
@@ -363,8 +361,6 @@ UNREADABLE = {"bundle-empty-certificate-chain_fail", "bundle-negative-log-index_
 
 def conformance():
     """The suite's folders."""
-    if not CONFORMANCE.is_dir() and os.environ.get("CI"):
-        pytest.fail(f"{CONFORMANCE} is missing", pytrace=False)
     return sorted(
         path.parent for path in CONFORMANCE.glob("*/bundle.sigstore.json") if path.parent.name not in UNREADABLE
     )
@@ -400,8 +396,7 @@ def failures(folder):
             yield check_promise(log, signed, body, int(entry["integratedTime"]), int(entry["logIndex"]))
 
 
-@pytest.mark.skipif(not CONFORMANCE.is_dir(), reason="the vectors are not there")
-@pytest.mark.parametrize("folder", conformance(), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", or_skipped(conformance()), ids=lambda folder: folder.name)
 def test_conformance(folder):
     found = "; ".join(one.detail for one in failures(folder) if isinstance(one, Failure))
     assert bool(found) is (folder.name in AT_FAULT)

@@ -7,6 +7,7 @@ from itertools import count
 import pytest
 from support.fakes import Watcher
 from support.snapshot import all_cases
+from support.vectors import or_skipped
 
 from proxy.gate import Gate, Judge, Memory
 from proxy.oci.digest import Digest
@@ -53,7 +54,7 @@ async def served(one: Gate, reference: Reference) -> bool:
 
 
 @pytest.mark.parametrize("referrers_api", [True, False], ids=["api", "tag"])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", or_skipped(CASES), ids=lambda case: case.name)
 async def test_case(case, referrers_api):
     source = case.source(referrers_api=referrers_api)
     asked = [Reference(case.repository, digest=case.digest)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.tuf import trust_root
+from support.vectors import CONFORMANCE, needed
 from tuf.api.metadata import Metadata
 
 from proxy.formats.cosign.trust_root import TRUST_ROOT_BYTES_MAX, TrustRoot
@@ -63,11 +64,8 @@ def test_the_public_good_root_works_without_network(store):
 
 
 def test_the_public_good_root_is_the_one_that_conformance_is_tested_with():
-    vector = Path(__file__).parents[2].parent / "shared/vectors/sigstore-conformance/production_trusted_root.json"
-    if not vector.exists():
-        if os.environ.get("CI"):
-            pytest.fail(f"{vector} is missing")
-        pytest.skip(f"{vector} is missing")
+    needed()
+    vector = CONFORMANCE / "production_trusted_root.json"
     assert shipped_repositories()[PUBLIC_GOOD].shipped.document == vector.read_bytes()
 
 

@@ -74,7 +74,7 @@ def main(folder):
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     subprocess.run(mount, check=True)  # noqa: S603 (our own arguments)
     asyncio.run(fill(folder / "content"))
-    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)  # noqa: S603, S607 (the system's own)
+    subprocess.run(["mount", "-o", "remount,ro,size=1m", "tmpfs", str(folder)], check=True)  # noqa: S603, S607 (the system's own)
     asyncio.run(read_only(folder / "content"))
     sys.stdout.write("ok\n")
 

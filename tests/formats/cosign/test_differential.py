@@ -2,13 +2,11 @@
 
 import base64
 import json
-import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -18,8 +16,9 @@ from support.sigstore.authority import ALWAYS, IDENTITY, ISSUER, Request
 from support.sigstore.draft import attestation_of, file_of, signature_of
 from support.sigstore.private import Sigstore
 from support.sigstore_python import objection
-from support.snapshot import VECTORS, all_cases, load_registry
+from support.snapshot import all_cases, load_registry
 from support.tsa import Tsa
+from support.vectors import CONFORMANCE, needed
 
 from proxy.crypto.window import Window
 from proxy.demo.signing import SigningKey
@@ -39,7 +38,6 @@ MOMENT = timedelta(seconds=1)
 DEMANDS = Demands()
 FILE = b"a file"
 IMAGE = Descriptor(OCI_MANIFEST, Digest.of(FILE), len(FILE))
-CONFORMANCE = Path(__file__).parents[4] / "shared" / "vectors" / "sigstore-conformance"
 BEACON = (
     "https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon/"
     ".github/workflows/extremely-dangerous-oidc-beacon.yml@refs/heads/main"
@@ -260,13 +258,8 @@ def changed_certificates(name):
         yield Case(f"{name}, {label}", written((SIGSTORE.stamped(made, AT) if stamped else made).bundle()))
 
 
-def needs(folder):
-    if not folder.is_dir():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{folder} is not there")
-
-
 def conformance():
-    needs(CONFORMANCE)
+    needed()
     for path in sorted(CONFORMANCE.glob("*/bundle.sigstore.json")):
         folder = path.parent
 
@@ -286,7 +279,7 @@ def conformance():
 
 
 def snapshots():
-    needs(VECTORS)
+    needed()
     for case in all_cases():
         policy = case.policy
         if policy["type"] == "keyless" and "subject" in policy:

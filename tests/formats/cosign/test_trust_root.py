@@ -1,13 +1,12 @@
 """trusted_root.json: both versions, every section optional, strict where it would be read in two ways."""
 
 import json
-import os
 from datetime import UTC, datetime
 
 import pytest
 from support.sigstore.encoding import base64_of
 from support.sigstore.trial import AT, SIGSTORE
-from support.snapshot import VECTORS
+from support.vectors import CONFORMANCE, needed
 
 from proxy.formats.cosign.trust_root import ENTRIES_MAX, NO_TRUST_ROOT, TRUST_ROOT_BYTES_MAX, TrustRoot
 from proxy.oci.errors import MalformedError, OverLimitError
@@ -133,10 +132,7 @@ def test_times_are_utc():
 
 
 def test_the_public_root():
-    path = VECTORS.parent / "sigstore-conformance" / "production_trusted_root.json"
-    if not path.exists():
-        assert not os.environ.get("CI"), f"{path} is missing"
-        pytest.skip(f"{path.name} is not there")
-    root = TrustRoot.parse(path.read_bytes())
+    needed()
+    root = TrustRoot.parse((CONFORMANCE / "production_trusted_root.json").read_bytes())
     assert root.ignored == ()
     assert "rekor.sigstore.dev" in {one.origin for one in root.logs}

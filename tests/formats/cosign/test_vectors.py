@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 from support.snapshot import all_cases
+from support.vectors import needed, or_skipped
 
 from proxy.oci.errors import CorruptError
 from proxy.oci.reference import Reference
@@ -25,7 +26,7 @@ async def findings(case, source):
 
 
 @pytest.mark.parametrize("referrers_api", [True, False], ids=["api", "tag"])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", or_skipped(CASES), ids=lambda case: case.name)
 async def test_case(case, referrers_api):
     found, rejections = await findings(case, case.source(referrers_api=referrers_api))
     evidence = [one for one in found if isinstance(one, Evidence)]
@@ -41,6 +42,5 @@ async def test_case(case, referrers_api):
 
 
 def test_the_vectors_are_there():
-    if not CASES:
-        pytest.skip("../shared/vectors/cosign is not there")
+    needed()
     assert len(CASES) > 170
