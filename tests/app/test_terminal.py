@@ -17,7 +17,7 @@ def started(config: Path) -> tuple[int, int]:
     if process == 0:
         os.execv(sys.executable, [sys.executable, "-m", "proxy", "serve", "--config", str(config)])  # noqa: S606
     said = b""
-    while b'"event": "ready"' not in said:
+    while b"sealgate: serving " not in said:
         said += os.read(terminal, 65536)
     return process, terminal
 
