@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import product
 from types import SimpleNamespace
 
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from support.sigstore.authority import ALWAYS, IDENTITY, ISSUER, Request, other_name
@@ -18,6 +19,7 @@ from support.sigstore.private import Sigstore
 from support.snapshot import OfType
 from support.tsa import Tsa
 
+from proxy.crypto.keys import HASHES
 from proxy.crypto.window import Window
 from proxy.demo.images import Image, image
 from proxy.demo.signing import SignatureArtifact, SigningKey, layer_of
@@ -69,6 +71,7 @@ class Asked:
     predicate: str | None = None
     root: dict | None = None
     arguments: tuple[str, ...] = ()
+    hashing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,11 @@ class Workshop:
         artifact = draft.artifact() if isinstance(draft, Draft) else draft
         root = asked.root or self.sigstore.trusted_root()
         subject = Pattern.parse(asked.pattern) if asked.pattern else Exact(asked.identity)
-        who = WantedKey(asked.key.public) if asked.key else WantedIdentity(Exact(asked.issuer), subject)
+        who = (
+            WantedKey(asked.key.public, None, asked.hashing)
+            if asked.key
+            else WantedIdentity(Exact(asked.issuer), subject)
+        )
         attestation = OfType(asked.predicate) if asked.predicate else None
         wanted = Wanted(who, TrustRoot.parse(json.dumps(root).encode()), asked.demands, (), attestation)
         arguments = list(asked.arguments)
@@ -302,6 +309,18 @@ def _contents(shop: Workshop) -> Iterator[_Twist]:
     """Let the right key sign something else, or keep what it signed otherwise."""
     asked = Asked(shop.key, demands=Demands(log=False), arguments=("--insecure-ignore-tlog",))
     classic, bundle = shop.begun(Shape.SIG), shop.begun(Shape.BUNDLE)
+    rsa = SigningKey.generate("RSA-2048")
+    for named in ("sha256", "sha384", "sha512"):
+        for shape, draft in (("SIG", classic), ("BUNDLE", bundle)):
+            # No key of the tests' own signs with another hash than the usual.
+            signature = rsa._key.sign(draft.to_be_signed, PKCS1v15(), HASHES["sha512"])  # noqa: SLF001
+            flags = ("--insecure-ignore-tlog", f"--signature-digest-algorithm={named}")
+            by_rsa = Asked(rsa, demands=Demands(log=False), arguments=flags, hashing=named)
+            yield (
+                f"{shape}, RSA with SHA-512, {named} is asked for",
+                replace(draft, key=rsa, signature=signature),
+                by_rsa,
+            )
     edits = {
         "another critical.type": (b'"cosign container image signature"', b'"x"'),
         "a member twice": (b'"critical"', b'"critical":{},"critical"'),

@@ -4,8 +4,9 @@ Source: sigstore-conformance, docs/cli_protocol.md.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from rich.console import RenderableType
 from proxy.cli.clients import InputError
 from proxy.cli.examined import proven
 from proxy.cli.render import grid, verdict
-from proxy.crypto.keys import PEM_BYTES_MAX, PublicKey
-from proxy.formats.cosign.files import File, check_file
+from proxy.crypto.keys import HASHES, PEM_BYTES_MAX, PublicKey
+from proxy.formats.cosign.files import FILE_HASHES, File, check_file
 from proxy.formats.cosign.identity import WantedIdentity
 from proxy.formats.cosign.patterns import Exact
 from proxy.formats.cosign.proof import Demands, Proven
@@ -34,6 +35,8 @@ BUNDLE_BYTES_MAX = ARTIFACT_BYTES_MAX
 # images of disks, go by their digest. No limit on those but time.
 CONTENT_BYTES_MAX = 512 * 1024 * 1024
 _AT_ONCE = 1024 * 1024
+_SETTING = re.compile(r"\b(hash|insecure_[a-z_]+) = (?:true|\"([a-z0-9]+)\")")
+_HEX = re.compile(r"[0-9a-f]+", re.ASCII)
 # What a signature over more than a SHA-256 fails with where that is all that is known.
 _ABOUT_CONTENT = frozenset({Reason.BAD_SIGNATURE, Reason.LOG_NOT_PROVEN, Reason.UNTRUSTED_SIGNER})
 
@@ -89,26 +92,35 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Who is to have signed, as the command line says it: a key's file, or an identity with its issuer."""
+    """Who is to have signed, as the command line says it: a key's file, or an identity with its issuer.
+
+    `hashing` is the one hash that the key signs with, None the usual ones of its kind.
+    """
 
     identity: str | None
     issuer: str | None
     key: Path | None
+    hashing: str | None = None
 
     def read(self) -> WantedKey | WantedIdentity:
         """Return who that is. Raises InputError where it is neither or both, or the key is none; OSError."""
         if self.key is not None and self.identity is None and self.issuer is None:
-            return WantedKey(_read_key(self.key))
-        if self.key is None and self.identity is not None and self.issuer is not None:
+            return WantedKey(_read_key(self.key), hashing=self._hashing())
+        if self.key is None and self.hashing is None and self.identity is not None and self.issuer is not None:
             return WantedIdentity(issuer=Exact(self.issuer), subject=Exact(self.identity))
         raise InputError(
             "who is to have signed is not said, or in two ways",
             "give --certificate-identity with --certificate-oidc-issuer, or --key",
         )
 
+    def _hashing(self) -> str | None:
+        if self.hashing is not None and self.hashing not in HASHES:
+            raise InputError(f"--hash {self.hashing!a:.40} is not known", f"hashes: {', '.join(HASHES)}")
+        return self.hashing
+
 
 def check(bundle: Path, signer: Signer, root: TrustRoot, what: str, now: datetime) -> Checked:
-    """Check a bundle against a file, or `sha256:<hex>` in its place. An entry in a log is demanded.
+    """Check a bundle against a file, or a digest of it in its place. An entry in a log is demanded.
 
     Of an identity every timestamp that is there must hold. Raises InputError and OSError for what cannot be used.
     """
@@ -121,7 +133,12 @@ def check(bundle: Path, signer: Signer, root: TrustRoot, what: str, now: datetim
         return Checked(bundle, file, failure, ())
     known = Proven()
     found = check_file(wanted, document, file, now, known)
-    return Checked(bundle, file, found, known.facts())
+    return Checked(bundle, file, replace(found, detail=_with_options(found.detail)) if found else None, known.facts())
+
+
+def _with_options(detail: str) -> str:
+    """Name this command's options where a detail names the settings of a signer: `hash = "sha512"`."""
+    return _SETTING.sub(lambda found: f"--{found[1].replace('_', '-')} {found[2] or ''}".rstrip(), detail)
 
 
 def trust_root(path: Path | None, *, staging: bool) -> TrustRoot:
@@ -143,21 +160,28 @@ def trust_root(path: Path | None, *, staging: bool) -> TrustRoot:
 
 
 def read_file(what: str) -> File:
-    """Read a file, or `sha256:<hex>` where no file has that name. Raises InputError, OSError."""
+    """Read a file, or its digest where no file has that name: `sha256:<hex>`, `sha384:`, `sha512:`.
+
+    Raises InputError, OSError.
+    """
     path = Path(what)
-    if what.startswith("sha256:") and not path.exists():
-        try:
-            return File(Digest.parse(what))
-        except MalformedError as err:
-            raise InputError(str(err), "give the file, or the sha256:<64 hex digits> of it") from err
+    algorithm, colon, digits = what.partition(":")
+    if colon and algorithm in FILE_HASHES and not path.exists():
+        length = hashlib.new(algorithm).digest_size * 2
+        if len(digits) != length or not _HEX.fullmatch(digits):
+            problem = f"digest {what!a:.80} does not have {length} lower-case hex digits"
+            raise InputError(problem, f"give the file, or the {algorithm}:<{length} hex digits> of it")
+        return File(Digest(algorithm, digits))
     with path.open("rb") as opened:
         content = opened.read(CONTENT_BYTES_MAX)
-        hashed = hashlib.sha256(content)
+        hashers = [hashlib.new(one, content) for one in FILE_HASHES]
         rest = False
         while chunk := opened.read(_AT_ONCE):
             rest = True
-            hashed.update(chunk)
-    return File(Digest("sha256", hashed.hexdigest()), None if rest else content)
+            for one in hashers:
+                one.update(chunk)
+    digest, *others = (Digest(one.name, one.hexdigest()) for one in hashers)
+    return File(digest, None if rest else content, tuple(others))
 
 
 def _read_key(path: Path) -> PublicKey:

@@ -95,7 +95,9 @@ def verify(
 
 @app.command()
 def verify_bundle(  # noqa: PLR0913, PLR0917 (the client protocol of sigstore-conformance)
-    what: Annotated[str, typer.Argument(metavar="FILE_OR_DIGEST", help="What is signed: a file, or sha256:<hex>.")],
+    what: Annotated[
+        str, typer.Argument(metavar="FILE_OR_DIGEST", help="What is signed: a file, or sha256:<hex>, sha384:, sha512:.")
+    ],
     bundle: Annotated[Path, typer.Option(metavar="FILE", help="The Sigstore bundle, v0.1 to v0.3.")],
     certificate_identity: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Who is to have signed, exactly as the certificate names it.")
@@ -104,6 +106,10 @@ def verify_bundle(  # noqa: PLR0913, PLR0917 (the client protocol of sigstore-co
         str | None, typer.Option(metavar="URL", help="Who is to vouch for that identity.")
     ] = None,
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="Or the public key that is to have signed.")] = None,
+    hashing: Annotated[
+        str | None,
+        typer.Option("--hash", metavar="NAME", help="The hash of that key, if not the usual: sha256, sha384, sha512."),
+    ] = None,
     trusted_root: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A trusted_root.json. Default: Sigstore's public-good one.")
     ] = None,
@@ -118,7 +124,7 @@ def verify_bundle(  # noqa: PLR0913, PLR0917 (the client protocol of sigstore-co
     Exit code 0: accepted, 1: refused.
     """
     root = bundles.trust_root(trusted_root, staging=staging)
-    signer = bundles.Signer(certificate_identity, certificate_oidc_issuer, key)
+    signer = bundles.Signer(certificate_identity, certificate_oidc_issuer, key, hashing)
     checked = bundles.check(bundle, signer, root, what, application.clock())
     if as_json:
         render.document(checked.document())

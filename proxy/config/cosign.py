@@ -4,7 +4,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PlainValidator
 
@@ -102,6 +102,7 @@ class CosignKey(CosignTable):
 
     key_file: RelativePath | None = None
     key: str | None = None
+    hash: Literal["sha256", "sha384", "sha512"] | None = None
     require_log: bool = False
     valid_from: Moment | None = None
     valid_until: Moment | None = None
@@ -112,7 +113,10 @@ class CosignKey(CosignTable):
             window = Window(self.valid_from or datetime.min.replace(tzinfo=UTC), self.valid_until)
             if self.valid_until is not None and self.valid_until < window.start:
                 raise MalformedError("valid_until is before valid_from, so that nothing counts; swap them")
-        return WantedKey(self._key(), window)
+        key = self._key()
+        if self.hash is not None and key.is_ed25519:
+            raise MalformedError("hash is for ECDSA and RSA keys, and this is an Ed25519 key; leave it out")
+        return WantedKey(key, window, self.hash)
 
     def _key(self) -> PublicKey:
         if (self.key_file is None) == (self.key is None):
@@ -259,8 +263,9 @@ def _checked_server(url: str) -> str:
 
 def _described(wanted: Wanted) -> tuple[str, ...]:
     match wanted.who:
-        case WantedKey(key):
-            who = [f"{key.describe()} key sha256:{key.fingerprint[:SHOWN_FINGERPRINT]}"]
+        case WantedKey(key, _, hashing):
+            signs = f", signing with {hashing}" if hashing is not None else ""
+            who = [f"{key.describe()} key sha256:{key.fingerprint[:SHOWN_FINGERPRINT]}{signs}"]
         case WantedIdentity(issuer, subject, claims):
             who = [_worded(subject), f"by {_worded(issuer)}", *(f"{name} {_worded(text)}" for name, text in claims)]
     return (*who, f"attests {wanted.attestation.predicate_type}") if wanted.attestation is not None else tuple(who)

@@ -42,7 +42,8 @@ _CURVE_HASHES: Mapping[str, tuple[HashAlgorithm, ...]] = {
     "secp384r1": (SHA384(), SHA256()),
     "secp521r1": (SHA512(), SHA256()),
 }
-_RSA_PADDINGS = (padding.PKCS1v15(), padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=padding.PSS.AUTO))
+# By the names that settings have.
+HASHES: Mapping[str, HashAlgorithm] = {"sha256": SHA256(), "sha384": SHA384(), "sha512": SHA512()}
 
 _Key = EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey
 
@@ -104,34 +105,50 @@ class PublicKey:
             case _:
                 return "Ed25519"
 
-    def verify(self, signature: bytes, message: bytes) -> bool:
-        """Say whether this key signed the message. Raises nothing, whatever the bytes.
+    @property
+    def is_rsa(self) -> bool:
+        """Say whether this is an RSA key, which does not tell the hash that it signs with."""
+        return isinstance(self._key, RSAPublicKey)
 
-        ECDSA: strict DER; the curve's hash, or SHA-256. RSA: PKCS #1 v1.5 or PSS, with SHA-256. Ed25519: pure
-        (RFC 8032); its prehashed form Ed25519ph, which cosign writes and cannot verify itself, counts as no signature.
+    def hashes(self, hashing: str | None = None) -> tuple[HashAlgorithm, ...]:
+        """Return the hashes that a signature by this key may have: the one that is named, of `HASHES`, or the usual.
+
+        ECDSA: the curve's hash, and SHA-256. RSA: SHA-256. Ed25519 has none to choose.
         """
         match self._key:
-            case EllipticCurvePublicKey() as key:
-                hashes = _CURVE_HASHES[key.curve.name]
-                return _is_der(signature) and any(_holds(key.verify, signature, message, ECDSA(one)) for one in hashes)
-            case RSAPublicKey() as key:
-                return any(_holds(key.verify, signature, message, one, SHA256()) for one in _RSA_PADDINGS)
-            case key:
-                return _holds(key.verify, signature, message)
+            case Ed25519PublicKey():
+                return ()
+            case EllipticCurvePublicKey(curve=curve):
+                usual = _CURVE_HASHES[curve.name]
+            case _:
+                usual = (SHA256(),)
+        return usual if hashing is None else (HASHES[hashing],)
+
+    def verify(self, signature: bytes, message: bytes, hashing: str | None = None) -> bool:
+        """Say whether this key signed the message, with one of its `hashes`. Raises nothing, whatever the bytes.
+
+        ECDSA: strict DER. RSA: PKCS #1 v1.5 or PSS. Ed25519: pure (RFC 8032); its prehashed form Ed25519ph, which
+        cosign writes and cannot verify itself, counts as no signature.
+        """
+        if isinstance(self._key, Ed25519PublicKey):
+            return _holds(self._key.verify, signature, message)
+        return any(_is_signed(self._key, signature, message, one, one) for one in self.hashes(hashing))
+
+    def verify_digest(self, signature: bytes, algorithm: str, digest: bytes, hashing: str | None = None) -> bool:
+        """Say whether this key signed the message of this digest, which is all that is known of it.
+
+        `algorithm` is the digest's, which must be one of the key's `hashes`. Never true for Ed25519, which needs the
+        message itself (RFC 8032).
+        """
+        key = self._key
+        if isinstance(key, Ed25519PublicKey):
+            return False
+        fitting = [one for one in self.hashes(hashing) if (one.name, one.digest_size) == (algorithm, len(digest))]
+        return any(_is_signed(key, signature, digest, one, Prehashed(one)) for one in fitting)
 
     def verify_sha256(self, signature: bytes, digest: bytes) -> bool:
-        """Say whether this key signed the message of this SHA-256 digest, which is all that is known of it.
-
-        As `verify`, with SHA-256 alone. Never true for Ed25519, which needs the message itself (RFC 8032).
-        """
-        prehashed = Prehashed(SHA256())
-        match self._key:
-            case EllipticCurvePublicKey() as key:
-                return _is_der(signature) and _holds(key.verify, signature, digest, ECDSA(prehashed))
-            case RSAPublicKey() as key:
-                return any(_holds(key.verify, signature, digest, one, prehashed) for one in _RSA_PADDINGS)
-            case _:
-                return False
+        """Say whether this key signed the message of this SHA-256 digest, as `verify_digest` does."""
+        return self.verify_digest(signature, "sha256", digest)
 
 
 def _unreadable(err: Exception) -> MalformedError:
@@ -177,6 +194,21 @@ def _is_der(signature: bytes) -> bool:
         return encode_dss_signature(*decode_dss_signature(signature)) == signature
     except ValueError:
         return False
+
+
+def _is_signed(
+    key: EllipticCurvePublicKey | RSAPublicKey,
+    signature: bytes,
+    content: bytes,
+    hashing: HashAlgorithm,
+    given: HashAlgorithm | Prehashed,
+) -> bool:
+    """Verify by this hash; `given` is the hash, or that the content is a digest already."""
+    if isinstance(key, EllipticCurvePublicKey):
+        return _is_der(signature) and _holds(key.verify, signature, content, ECDSA(given))
+    # The salt may have any length; the mask is generated with the same hash, as in Go's crypto/rsa.
+    paddings = (padding.PKCS1v15(), padding.PSS(mgf=padding.MGF1(hashing), salt_length=padding.PSS.AUTO))
+    return any(_holds(key.verify, signature, content, one, given) for one in paddings)
 
 
 def _holds(verify: Callable[..., None], *arguments: object) -> bool:

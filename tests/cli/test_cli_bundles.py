@@ -1,15 +1,20 @@
 """`sealgate verify-bundle`: what is refused, what is a mistake of the user, and what is read."""
 
+import base64
+import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from support.sigstore.authority import Request
 from support.sigstore.draft import file_of
 from support.sigstore.private import Sigstore
 
 from proxy.cli import bundles
 from proxy.cli import main as cli
+from proxy.crypto.keys import HASHES
 from proxy.demo.signing import SigningKey
 from proxy.oci.digest import Digest
 
@@ -95,6 +100,38 @@ def test_a_key_that_signs_more_than_a_sha256_needs_the_file(run, signed, kind, b
     assert (code, err.count("give the file itself")) == (by_digest, by_digest)
 
 
+@pytest.mark.parametrize(("kind", "algorithm"), [("P-384", "sha384"), ("P-521", "sha512")])
+def test_a_file_is_named_by_the_hash_of_its_key(run, signed, folder, kind, algorithm):
+    """In the bundle, and on the command line."""
+    command = signed(kind)
+    bundle = json.loads((folder / "bundle.json").read_text())
+    digest = hashlib.new(algorithm, CONTENT)
+    stated = {"algorithm": f"SHA2_{algorithm[3:]}", "digest": base64.b64encode(digest.digest()).decode()}
+    bundle["messageSignature"]["messageDigest"] = stated
+    (folder / "bundle.json").write_text(json.dumps(bundle))
+    assert run(*command, "app")[0] == 0
+    assert run(*command, f"{algorithm}:{digest.hexdigest()}")[0] == 0
+    code, out, _ = run(*command, DIGEST)
+    assert code == 1
+    assert f"give the file, or {algorithm}:" in "".join(out.split("\n"))
+
+
+@pytest.mark.parametrize("hashing", ["sha384", "sha512"])
+def test_the_hash_of_a_key_can_be_given(run, signed, folder, sigstore, hashing):
+    command = signed("RSA-2048")
+    key = SigningKey.generate("RSA-2048")
+    draft = file_of(CONTENT)
+    signature = key._key.sign(CONTENT, PKCS1v15(), HASHES[hashing])
+    draft = sigstore.logged(replace(draft, key=key, signature=signature), AT)
+    (folder / "bundle.json").write_text(json.dumps(draft.bundle()))
+    (folder / "key.pub").write_bytes(key.public_pem)
+    assert run(*command, "--hash", hashing, "app")[0] == 0
+    code, out, _ = run(*command, "app")
+    assert code == 1
+    assert f"--hash {hashing}" in " ".join(out.split())
+    assert run(*command, "--hash", "sha256", "app")[0] == 1
+
+
 def test_a_large_file_goes_by_its_digest(run, signed, monkeypatch):
     monkeypatch.setattr(bundles, "CONTENT_BYTES_MAX", len(CONTENT) - 1)
     code, out, _ = run(*signed(), "app")
@@ -135,6 +172,8 @@ def test_time_is_that_of_the_signature(run, sigstore, signed, folder):
     [
         ([], "who is to have signed", "--certificate-identity"),
         (KEYLESS[:2], "who is to have signed", "--certificate-oidc-issuer"),
+        ([*KEYLESS, "--hash", "sha512"], "who is to have signed", "--key"),
+        (["--key", "key.pub", "--hash", "md5"], "--hash 'md5' is not known", "sha512"),
         ([*KEYLESS, "--key", "key.pub"], "who is to have signed", "--key"),
         (["--key", "root.json"], "root.json: one PEM block", "--key takes"),
         (["--key", "gone.pub"], "gone.pub: No such file", None),
@@ -158,7 +197,9 @@ def test_mistakes_have_our_form(run, signed, arguments, says, hint):
         ("gone", "gone: No such file"),
         (".", ".: Is a directory"),
         ("sha256:0a", "does not have 64"),
-        ("sha512:" + "0" * 128, "No such file"),
+        ("sha512:" + "0" * 127, "does not have 128"),
+        ("sha384:" + "A" * 96, "does not have 96"),
+        ("sha1:" + "0" * 40, "No such file"),
     ],
 )
 def test_what_is_no_file_and_no_digest_is_a_mistake(run, signed, what, says):

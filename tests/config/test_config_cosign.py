@@ -9,6 +9,7 @@ from support.sigstore.private import Sigstore
 
 from proxy.config.trust_roots import KnownRoot
 from proxy.crypto.window import Window
+from proxy.demo.signing import SigningKey
 from proxy.formats.cosign.identity import Identity
 from proxy.formats.cosign.proof import Demands
 from proxy.formats.cosign.trust_root import NO_TRUST_ROOT, TrustRoot
@@ -23,6 +24,7 @@ MAIN, TAG = "refs/heads/main", "refs/tags/v1.2"
 GITLAB = "https://gitlab.com"
 PIPELINE = f"{GITLAB}/group/sub/app//.gitlab-ci.yml@"
 GITHUB = 'type = "github-actions"\nrepository = "org/app"'
+ED25519 = SigningKey.generate("Ed25519").public_pem.decode()
 KEYLESS = 'type = "cosign-keyless"\nissuer = "https://i.test"\nsubject = "a@b.test"'
 
 
@@ -177,10 +179,22 @@ def test_a_key_may_have_been_in_use_for_a_while(tmp_path):
     assert made.wanted.root == NO_TRUST_ROOT
 
 
-def test_one_key_counts_once_whenever_it_was_in_use(tmp_path):
+@pytest.mark.parametrize("hashing", ["sha256", "sha384", "sha512"])
+def test_a_key_may_sign_with_another_hash(tmp_path, hashing):
+    made = built(tmp_path, f'type = "cosign-key"\nkey = """{KEY}"""\nhash = "{hashing}"')
+    assert made.signers["release"].wanted.who.hashing == hashing
+    assert made.who["release"][0].endswith(f", signing with {hashing}")
+    assert made.relaxations == ()
+    usual = signer(tmp_path, f'type = "cosign-key"\nkey = """{KEY}"""')
+    assert made.signers["release"].fingerprint != usual.fingerprint
+
+
+@pytest.mark.parametrize("setting", ["valid_until = {}-01-01T00:00:00Z", 'hash = "sha{}"'])
+def test_one_key_counts_once_whenever_and_however_it_was_in_use(tmp_path, setting):
+    values = (2027, 2028) if "valid" in setting else (384, 512)
     one, other = (
-        f'[signers.{name}]\ntype = "cosign-key"\nkey = """{KEY}"""\nvalid_until = {year}-01-01T00:00:00Z'
-        for name, year in (("one", 2027), ("other", 2028))
+        f'[signers.{name}]\ntype = "cosign-key"\nkey = """{KEY}"""\n{setting.format(value)}'
+        for name, value in zip(("one", "other"), values, strict=True)
     )
     rule = RULE.replace('"release"', '"2 of (one, other)"')
     assert any("one signature would count twice" in it for it in mistakes(tmp_path, one, other, rule, CATCH_ALL))
@@ -308,6 +322,10 @@ def test_a_root_need_not_be_refreshed(tmp_path):
             f'type = "cosign-key"\nkey = """{KEY}"""\nvalid_from = {LATE}\nvalid_until = {EARLY}',
             "valid_until is before valid_from, so that nothing counts (swap them)",
         ),
+        (f'type = "cosign-key"\nkey = """{KEY}"""\nhash = "md5"', "signers.x.hash: "),
+        (f'type = "cosign-key"\nkey = """{KEY}"""\nhash = "SHA512"', "signers.x.hash: "),
+        (f'type = "cosign-key"\nkey = """{ED25519}"""\nhash = "sha512"', "this is an Ed25519 key (leave it out)"),
+        (GITHUB + '\nhash = "sha512"', "signers.x.hash: "),
         (GITHUB + '\nsignature_tag_prefix = "../x?"', "signature_tag_prefix '../x?' does not fit before a tag"),
         (GITHUB + f'\nsignature_tag_prefix = "{"a" * 54}"', "does not fit before a tag"),
         *[

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.crypto.keys import PEM_BYTES_MAX, PublicKey
+from proxy.crypto.keys import HASHES, PEM_BYTES_MAX, PublicKey
 from proxy.oci.errors import MalformedError
 
 MESSAGE = b"what is signed"
@@ -126,6 +126,45 @@ def test_hash_rules(key, signature, good):
     read = PublicKey.parse(pem(key))
     assert read.verify(signature, MESSAGE) is good
     assert not read.verify(signature, MESSAGE + b"\n")
+
+
+OTHER_PSS = padding.PSS(mgf=padding.MGF1(SHA512()), salt_length=64)
+MIXED_PSS = padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=32)
+
+
+@pytest.mark.parametrize(
+    ("key", "signature", "hashing"),
+    [
+        (RSA, RSA.sign(MESSAGE, PKCS1, SHA256()), "sha256"),
+        (RSA, RSA.sign(MESSAGE, PKCS1, SHA384()), "sha384"),
+        (RSA, RSA.sign(MESSAGE, PKCS1, SHA512()), "sha512"),
+        (RSA, RSA.sign(MESSAGE, OTHER_PSS, SHA512()), "sha512"),
+        (RSA, RSA.sign(MESSAGE, MIXED_PSS, SHA512()), None),
+        (RSA, RSA.sign(MESSAGE, PKCS1, SHA1()), None),
+        (P256, P256.sign(MESSAGE, ec.ECDSA(SHA384())), "sha384"),
+        (P256, P256.sign(MESSAGE, ec.ECDSA(SHA512())), "sha512"),
+        (P384, P384.sign(MESSAGE, ec.ECDSA(SHA512())), "sha512"),
+        (P521, P521.sign(MESSAGE, ec.ECDSA(SHA256())), "sha256"),
+    ],
+)
+def test_a_hash_that_is_named_is_the_only_one(key, signature, hashing):
+    read = PublicKey.parse(pem(key))
+    for name in HASHES:
+        digest = hashlib.new(name, MESSAGE).digest()
+        assert read.verify(signature, MESSAGE, name) is (name == hashing)
+        assert read.verify_digest(signature, name, digest, name) is (name == hashing)
+        assert not read.verify(signature, MESSAGE + b"x", name)
+        assert not read.verify_digest(signature, name, digest[:-1], name)
+        assert not any(read.verify_digest(signature, other, digest, name) for other in HASHES if other != name)
+
+
+def test_which_hashes_are_usual():
+    usual = {key: [one.name for one in PublicKey.parse(pem(key)).hashes()] for key in (P256, P384, P521, RSA, ED)}
+    assert list(usual.values()) == [["sha256"], ["sha384", "sha256"], ["sha512", "sha256"], ["sha256"], []]
+
+
+def test_ed25519_has_no_hash_to_choose():
+    assert all(PublicKey.parse(pem(ED)).verify(ED.sign(MESSAGE), MESSAGE, one) for one in HASHES)
 
 
 R, S = decode_dss_signature(P256.sign(MESSAGE, ec.ECDSA(SHA256())))

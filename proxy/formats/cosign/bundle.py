@@ -8,6 +8,7 @@ from proxy.crypto.tlog import PROOF_HASHES_MAX, InclusionProof
 from proxy.formats.cosign import wire
 from proxy.formats.cosign.dsse import Envelope
 from proxy.formats.cosign.entry import LogEntry
+from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError
 from proxy.oci.strict_json import loads_object
 
@@ -26,15 +27,17 @@ TIMESTAMPS_MAX = 32
 # Leaf, intermediate and root, with room; Fulcio's own chains have three.
 CERTIFICATES_MAX = 10
 _CONTENTS = ("dsseEnvelope", "messageSignature")
+# protobuf-specs, HashAlgorithm: the hashes of P-256, P-384 and P-521.
+_HASHES = {"SHA2_256": "sha256", "SHA2_384": "sha384", "SHA2_512": "sha512"}
 _SIGNERS = ("publicKey", "x509CertificateChain", "certificate")
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A signature over a file, of which the bundle states the SHA-256 (`messageSignature`)."""
+    """A signature over a file, of which the bundle may state a digest (`messageSignature`)."""
 
     signature: bytes = field(repr=False)
-    sha256: bytes | None
+    digest: Digest | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +133,16 @@ def _entry(value: object, where: str) -> LogEntry:
 
 def _message(value: object, where: str) -> Message:
     members = _MESSAGE(value, where)
-    digest = members.get("messageDigest")
-    if digest is not None and digest["algorithm"] != "SHA2_256":
-        raise MalformedError(f"{where}.messageDigest.algorithm is {digest['algorithm']!a:.40}; SHA2_256 is read")
-    return Message(members["signature"], digest["digest"] if digest else None)
+    return Message(members["signature"], members.get("messageDigest"))
+
+
+def _digest(value: object, where: str) -> Digest:
+    members = _MESSAGE_DIGEST(value, where)
+    algorithm = _HASHES.get(members["algorithm"])
+    if algorithm is None:
+        known = ", ".join(_HASHES)
+        raise MalformedError(f"{where}.algorithm is {members['algorithm']!a:.40}; {known} are read")
+    return Digest(algorithm, members["digest"].hex())
 
 
 _TIMESTAMPS = "rfc3161Timestamps"
@@ -160,10 +169,8 @@ _TLOG_ENTRY = wire.message(
         "inclusionProof": _proof,
     },
 )
-_MESSAGE = wire.message(
-    {"signature": wire.binary},
-    {"messageDigest": wire.message({"algorithm": wire.text, "digest": wire.binary})},
-)
+_MESSAGE_DIGEST = wire.message({"algorithm": wire.text, "digest": wire.binary})
+_MESSAGE = wire.message({"signature": wire.binary}, {"messageDigest": _digest})
 _VERIFICATION_MATERIAL = wire.message(
     {},
     {

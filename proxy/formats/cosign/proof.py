@@ -11,7 +11,7 @@ from datetime import datetime
 from cryptography.x509 import Certificate
 
 from proxy.crypto.chain import CODE_SIGNING, issuer_at, parse_certificate
-from proxy.crypto.keys import PublicKey
+from proxy.crypto.keys import HASHES, PublicKey
 from proxy.crypto.sct import check_scts
 from proxy.crypto.timestamp import UnknownAuthority, timestamp
 from proxy.crypto.tlog import TransparencyLog, check_inclusion, check_promise, check_window, log_of
@@ -231,12 +231,15 @@ def _check_log_windows(
     return None
 
 
-def signed_by(key: PublicKey, signed: Signed) -> bool:
-    """Say whether this key made the signature over this content."""
-    match signed.content:
-        case Envelope() as envelope:
-            return key.verify(signed.signature, envelope.signed)
-        case Digest() as digest:
-            return key.verify_sha256(signed.signature, bytes.fromhex(digest.hex))
-        case content:
-            return key.verify(signed.signature, content)
+def signed_by(key: PublicKey, signed: Signed, hashing: str | None = None) -> bool:
+    """Say whether this key made the signature over this content, with this hash or one that is usual for its kind."""
+    content = signed.content
+    if isinstance(content, Digest):
+        return key.verify_digest(signed.signature, content.algorithm, bytes.fromhex(content.hex), hashing)
+    return key.verify(signed.signature, content.signed if isinstance(content, Envelope) else content, hashing)
+
+
+def other_hash(key: PublicKey, signed: Signed) -> str | None:
+    """Name the unusual hash with which this key made the signature over this content after all, or None."""
+    names = (one for one in HASHES if signed_by(key, signed, one))
+    return next(names, None) if key.is_rsa else None

@@ -15,7 +15,15 @@ from proxy.formats.api import UntrustedSignature
 from proxy.formats.cosign.dsse import IN_TOTO, SIGN_PREDICATE, Envelope, Statement
 from proxy.formats.cosign.entry import Signed
 from proxy.formats.cosign.identity import WantedIdentity
-from proxy.formats.cosign.proof import Demands, Material, Proven, prove_by_certificate, prove_by_key, signed_by
+from proxy.formats.cosign.proof import (
+    Demands,
+    Material,
+    Proven,
+    other_hash,
+    prove_by_certificate,
+    prove_by_key,
+    signed_by,
+)
 from proxy.formats.cosign.shapes import Candidate, read
 from proxy.formats.cosign.simplesigning import CRITICAL_TYPE, Payload
 from proxy.formats.cosign.trust_root import TrustRoot
@@ -41,10 +49,15 @@ class WantedAttestation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WantedKey:
-    """A key that a policy names. `window` is when it was in use; None: always (CVE-2026-54787)."""
+    """A key that a policy names.
+
+    `window` is when it was in use; None: always (CVE-2026-54787). `hashing` is the one hash that it signs with, of
+    `proxy.crypto.keys.HASHES`; None: those that are usual for its kind.
+    """
 
     key: PublicKey
     window: Window | None = None
+    hashing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +125,8 @@ def _check_key(who: WantedKey, wanted: Wanted, candidate: Candidate, now: dateti
     # 1. The key signed. A bundle names its one verifier; beside a classic signature a certificate is only more of it.
     signed = Signed(candidate.signature, who.key, candidate.content)
     by_certificate = candidate.has_certificate and candidate.names_verifier
-    if by_certificate or not signed_by(who.key, signed):
-        return _not_by_this_key(who.key, keyless=candidate.has_certificate)
+    if by_certificate or not signed_by(who.key, signed, who.hashing):
+        return _not_by_this_key(who, signed, keyless=candidate.has_certificate)
     # 2. What lies beside it can be read; that it is true must be proven where it is demanded.
     if failure := prove_by_key(Material(signed, candidate.extras()), wanted.root, wanted.demands, now, proven):
         return failure
@@ -161,12 +174,15 @@ def _no_attestation() -> Failure:
     return Failure(Reason.CONDITION_NOT_MET, "a signature, and an attestation is wanted")
 
 
-def _not_by_this_key(key: PublicKey, *, keyless: bool) -> Failure:
+def _not_by_this_key(who: WantedKey, signed: Signed, *, keyless: bool) -> Failure:
     if keyless:
         return Failure(Reason.UNTRUSTED_SIGNER, "signed keyless, and this signer is a key")
-    if key.is_ed25519:
+    if who.key.is_ed25519:
         # cosign signs with an Ed25519 key as Ed25519ph and cannot verify that itself: say so, or nobody finds it.
         return Failure(Reason.UNTRUSTED_SIGNER, "not signed by this key, or as Ed25519ph, which is not supported")
+    if other := other_hash(who.key, signed):
+        detail = f'signed by this key with {other}, not {who.hashing or "sha256"}; hash = "{other}" accepts it'
+        return Failure(Reason.UNTRUSTED_SIGNER, detail)
     return Failure(Reason.UNTRUSTED_SIGNER, "not signed by this key")
 
 

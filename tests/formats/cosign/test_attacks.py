@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from support.cosign import (
     IMAGE,
@@ -24,9 +25,11 @@ from support.cosign import (
 )
 from support.snapshot import SnapshotSource
 
+from proxy.crypto.keys import HASHES
 from proxy.demo.signing import (
     BUNDLE_TYPE,
     SIGN_PREDICATE,
+    SigningKey,
     artifact,
     bundle,
     bundle_signature,
@@ -36,9 +39,11 @@ from proxy.demo.signing import (
     statement,
 )
 from proxy.formats.cosign.discover import LAYERS_MAX, REFERRERS_MAX
+from proxy.formats.cosign.dsse import IN_TOTO, pae
 from proxy.formats.cosign.fetch import BYTES_MAX
 from proxy.formats.cosign.shapes import PROOFS_MAX
 from proxy.formats.cosign.simplesigning import LOG_ENTRY, PAYLOAD_TYPE, TIMESTAMP
+from proxy.formats.cosign.verify import WantedKey
 from proxy.formats.cosign.wire import VALUES_MAX
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import OCI_INDEX, OCI_MANIFEST
@@ -144,6 +149,27 @@ INDEX_OF_CLASSIC = replace(
         {"schemaVersion": 2, "manifests": [layer_of(OCI_MANIFEST, CLASSIC.manifest_body)]}
     ).encode(),
 )
+
+
+RSA = SigningKey.generate("RSA-2048")
+
+
+def hashed(hashing, shape):
+    """A registry with a signature by an RSA key with this hash, as cert-manager's, whose key is in a KMS."""
+
+    def sign(message):
+        return encoded(RSA._key.sign(message, PKCS1v15(), HASHES[hashing]))
+
+    if shape == "classic":
+        return classic(PAYLOAD, sign(PAYLOAD))
+    document = json.loads(bundle(RSA, STATEMENT))
+    document["dsseEnvelope"]["signatures"][0]["sig"] = sign(pae(IN_TOTO, STATEMENT))
+    return source_of(referrer(json.dumps(document).encode()))
+
+
+def hashing_signer(hashing):
+    signer = key_signer(RSA.public)
+    return replace(signer, wanted=replace(signer.wanted, who=WantedKey(RSA.public, None, hashing)))
 
 
 @dataclass(frozen=True)
@@ -253,6 +279,23 @@ ATTACKS = [
                 edited(lambda one: one["dsseEnvelope"]["signatures"][0].update(sig=BUNDLE_SIG)),
             ),
         )
+    ),
+    *(
+        Attack(
+            "A36",
+            f"{what}-{shape}",
+            Reason.UNTRUSTED_SIGNER,
+            hashed(bad, shape),
+            hashed(good, shape),
+            hashing_signer(hashing),
+        )
+        for what, bad, good, hashing in (
+            ("hash-that-was-not-named", "sha512", "sha256", None),
+            ("usual-hash-where-another-is-named", "sha256", "sha512", "sha512"),
+            ("another-hash-than-is-named", "sha384", "sha512", "sha512"),
+            ("longer-hash-than-is-named", "sha512", "sha384", "sha384"),
+        )
+        for shape in ("classic", "bundle")
     ),
     Attack("A5", "payload-not-json", Reason.MALFORMED, classic(b"approved"), GOOD),
     Attack("A5", "payload-empty", Reason.MALFORMED, classic(b""), GOOD),
@@ -623,3 +666,9 @@ async def test_attack(attack):
 async def test_twin(attack):
     evidence, _, _ = await judge(attack.good, attack.signer)
     assert evidence != []
+
+
+async def test_the_hash_that_a_setting_would_accept_is_named():
+    for shape in ("classic", "bundle"):
+        _, rejections, _ = await judge(hashed("sha384", shape), hashing_signer(None))
+        assert rejections[0].detail == 'signed by this key with sha384, not sha256; hash = "sha384" accepts it'

@@ -1,5 +1,6 @@
 """Bundles beside files: what is signed is the file, or a statement about it."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ from support.sigstore.draft import attestation_of, file_of
 from support.sigstore.encoding import base64_of
 from support.sigstore.trial import AT, IMAGE, LOG, NOW, PROVENANCE, REQUEST, SIGSTORE, SOMEBODY, begun, made, root_of
 
+from proxy.demo.signing import SigningKey
 from proxy.formats.cosign.files import File, check_file
 from proxy.formats.cosign.proof import Proven
 from proxy.formats.cosign.verify import Wanted
@@ -83,7 +85,10 @@ def test_accepted(document, file):
     [
         (lambda: signed(file_of(b"another")).bundle(), FILE, Reason.OTHER_IMAGE),
         (lambda: with_digest(digest=base64_of(b"x")), FILE, Reason.OTHER_IMAGE),
-        (lambda: with_digest(algorithm="SHA2_512"), FILE, Reason.MALFORMED),
+        (lambda: with_digest(algorithm="SHA2_512"), FILE, Reason.OTHER_IMAGE),
+        (lambda: with_digest(algorithm="SHA3_256"), FILE, Reason.MALFORMED),
+        (lambda: with_digest(algorithm="sha256"), FILE, Reason.MALFORMED),
+        (lambda: with_digest(algorithm=11), FILE, Reason.MALFORMED),
         (lambda: signed(begun()).bundle(), FILE, Reason.OTHER_IMAGE),
         (lambda: signed(replace(begun(), payload_type="text/plain")).bundle(), STATED, Reason.NOT_A_SIGNATURE),
         (lambda: signed(replace(begun(), payload=b"{}")).bundle(), STATED, Reason.MALFORMED),
@@ -104,6 +109,91 @@ def test_accepted(document, file):
 )
 def test_refused(document, file, reason):
     assert check(document(), file).reason is reason
+
+
+def digest_by(name, content=CONTENT):
+    return Digest(name, hashlib.new(name, content).hexdigest())
+
+
+def naming_it_by(algorithm, kind, content=CONTENT):
+    """Sign the file, and name it by a hash in the bundle and in the log."""
+    key = SigningKey.generate(kind)
+    draft = SIGSTORE.sign(replace(file_of(CONTENT), hashing=algorithm), replace(REQUEST, key=key), AT)
+    document = draft.bundle()
+    stated = {
+        "algorithm": algorithm.upper().replace("SHA", "SHA2_"),
+        "digest": base64_of(digest_of(algorithm, content)),
+    }
+    document["messageSignature"]["messageDigest"] = stated
+    return document
+
+
+def digest_of(algorithm, content):
+    return hashlib.new(algorithm, content).digest()
+
+
+KINDS = [("sha256", "P-256"), ("sha384", "P-384"), ("sha512", "P-521"), ("sha256", "RSA-2048")]
+
+
+@pytest.mark.parametrize(("algorithm", "kind"), KINDS)
+def test_a_file_may_be_named_by_the_hash_of_the_key(algorithm, kind):
+    good, bad = naming_it_by(algorithm, kind), naming_it_by(algorithm, kind, b"other")
+    by_digest = File(digest_by(algorithm))
+    for file in (FILE, by_digest, File(digest_by("md5"), None, (digest_by(algorithm),))):
+        assert check(good, file) is None
+        assert check(bad, file).reason is Reason.OTHER_IMAGE
+    other = File(digest_by("sha512" if algorithm == "sha256" else "sha256"))
+    failure = check(good, other)
+    assert failure.reason is Reason.UNSUPPORTED
+    assert f"give the file, or {algorithm}:" in failure.detail
+
+
+@pytest.mark.parametrize(("algorithm", "kind"), [("sha256", "P-384"), ("sha512", "P-256"), ("sha384", "RSA-2048")])
+def test_of_another_hash_than_the_keys_a_digest_proves_nothing(algorithm, kind):
+    document = naming_it_by(algorithm, kind)
+    assert check(document) is None
+    assert check(document, File(digest_by(algorithm))).reason is Reason.BAD_SIGNATURE
+
+
+def subjects(*digests):
+    """Attest what has these subjects, each given by its digests."""
+    draft = attestation_of(IMAGE, PROVENANCE, {})
+    statement = json.loads(draft.payload) | {
+        "subject": [{"name": "pkg:npm/app@1.0.0", "digest": one} for one in digests]
+    }
+    return signed(replace(draft, payload=json.dumps(statement).encode())).bundle()
+
+
+SHA256, SHA384, SHA512 = ({name: digest_by(name).hex} for name in ("sha256", "sha384", "sha512"))
+WRONG256, WRONG512 = ({name: digest_by(name, b"x").hex} for name in ("sha256", "sha512"))
+
+
+@pytest.mark.parametrize(
+    ("document", "file", "reason"),
+    [
+        # npm's provenance names a package by its SHA-512 only.
+        (subjects(SHA512), FILE, None),
+        (subjects(SHA384), FILE, None),
+        (subjects(SHA512), File(digest_by("sha512")), None),
+        (subjects(SHA512), File(digest_by("sha256"), None, (digest_by("sha512"),)), None),
+        (subjects(SHA256 | SHA512), File(digest_by("sha256")), None),
+        (subjects(WRONG512, SHA512), FILE, None),
+        (subjects(SHA512 | {"sha1": "00", "gitCommit": "00"}), FILE, None),
+        (subjects(WRONG512), FILE, Reason.OTHER_IMAGE),
+        (subjects(SHA256 | WRONG512), FILE, Reason.OTHER_IMAGE),
+        (subjects(WRONG256 | SHA512), FILE, Reason.OTHER_IMAGE),
+        (subjects({"sha512": digest_by("sha512").hex.upper()}), FILE, Reason.OTHER_IMAGE),
+        (subjects({"SHA512": digest_by("sha512").hex}), FILE, Reason.OTHER_IMAGE),
+        (subjects({"sha256": digest_by("sha512").hex}), FILE, Reason.OTHER_IMAGE),
+        (subjects({"md5": digest_by("md5").hex}), FILE, Reason.OTHER_IMAGE),
+        (subjects({}), FILE, Reason.OTHER_IMAGE),
+        (subjects(SHA512), File(digest_by("sha256")), Reason.UNSUPPORTED),
+        (subjects(WRONG256, SHA512), File(digest_by("sha256")), Reason.OTHER_IMAGE),
+    ],
+)
+def test_subjects_by_other_hashes(document, file, reason):
+    failure = check(document, file)
+    assert (failure and failure.reason) is reason
 
 
 def test_of_a_digest_alone():
