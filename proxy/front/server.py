@@ -19,6 +19,7 @@ from proxy.front.warm import Warm
 from proxy.gate import Gate
 from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, RegistryError, UnavailableError
+from proxy.oci.manifest import Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.model import Decision
 from proxy.upstream.admission import Use
@@ -59,6 +60,10 @@ class Observer(Protocol):
 
     def served_unverified(self, request: web.BaseRequest, image: str, decision: Decision) -> None:
         """Take note of an image that was served without being accepted: a mode, or an insecure setting."""
+        ...
+
+    def served_artifact(self, request: web.BaseRequest, image: str, manifest: Manifest, kind: str) -> None:
+        """Take note of an artifact that was served without a verdict; `kind` says as what."""
         ...
 
     def sent(self, kind: str, size: int) -> None:
@@ -219,10 +224,14 @@ class Front:
         if pulled.decision is not None and not pulled.decision.served:
             raise _Refused(errors.from_decision(pulled.decision, image), image, pulled.decision)
         response = manifest_response(pulled, asked.ns, image)
-        if pulled.decision is not None and not isinstance(pulled.decision.verdict, Accepted):
+        if pulled.decision is None:  # never from memory, for each one that is served is told of
+            if request.method == "GET":
+                self._observer.served_artifact(request, image, pulled.manifest, "signature")
+            return response
+        if not isinstance(pulled.decision.verdict, Accepted):
             self._observer.served_unverified(request, image, pulled.decision)
             return response
-        if request.method == "GET" and pulled.decision is not None:
+        if request.method == "GET":
             self._blobs.prefetch(repository, pulled.manifest)
         if pulled.rules is self._gate.rules:
             self._warm.put(request, response, pulled.expires)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from cachetools import LRUCache
-
+from proxy.gate.artifacts import Artifacts
 from proxy.gate.contents import Contents, Registry
 from proxy.gate.decisions import Decisions, decided, expires
 from proxy.gate.flight import SingleFlight
@@ -15,9 +14,8 @@ from proxy.gate.grants import BlobGrant, best_of, rank_of
 from proxy.gate.judge import Judge
 from proxy.gate.lasting import Lasting
 from proxy.gate.memory import Memory
-from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX, is_signature_content, looks_like_signature_artifact
 from proxy.oci.digest import Digest
-from proxy.oci.errors import NotFoundError, RegistryError, UnavailableError
+from proxy.oci.errors import NotFoundError, RegistryError
 from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.evaluate import refused_by_name
@@ -49,7 +47,7 @@ class Observer(Protocol):
 class Pulled:
     """The exact bytes, the decision about them, and until when both hold.
 
-    `decision` is None for a signature artefact: it is data, about which nothing is decided. `rules` are those that it
+    `decision` is None for a signature artifact: it is data, about which nothing is decided. `rules` are those that it
     was decided by; where they are no longer the gate's, it must not be remembered.
     """
 
@@ -84,8 +82,7 @@ class Gate:
         self._observer = observer
         self._decisions = Decisions(REMEMBERED_MAX, memory, judge, clock, observer.looked_up)
         self._grants: Lasting[tuple[Repository, Digest], BlobGrant] = Lasting(REMEMBERED_MAX)
-        # Content does not change under its digest: what was found to be an artefact once is one for ever.
-        self._artifacts: LRUCache[tuple[Repository, Digest], bool] = LRUCache(REMEMBERED_MAX)
+        self._artifacts = Artifacts(registry, memory.manifests)
         self._pulling: SingleFlight[Reference, Pulled] = SingleFlight(tasks)
         self._judging: SingleFlight[VerdictKey, Decision] = SingleFlight(tasks)
 
@@ -125,34 +122,12 @@ class Gate:
         manifest, fresh_until = await self._contents.fetch(reference, rule.tag_max_stale if rule else timedelta(0))
         subject = Subject(reference.repository, manifest.digest, reference.tag)
         refused = refused_by_name(rule, reference.repository) is not None
-        if not refused and await self._is_signature_artifact(reference.repository, manifest):
+        if not refused and await self._artifacts.is_signature(reference.repository, manifest):
             await self._remember_members(subject, manifest, rank_of(None))
             return Pulled(manifest, None, fresh_until, rules)
         decision = await self._decide(subject, client)
         await self._remember_members(subject, manifest, rank_of(decision))
         return Pulled(manifest, decision, min(fresh_until, expires(decision, self._clock())), rules)
-
-    async def _is_signature_artifact(self, repository: Repository, manifest: Manifest) -> bool:
-        """Look at what the layers are: types are a claim of whoever pushed it, and clients unpack what they can."""
-        if not looks_like_signature_artifact(manifest):
-            return False
-        if (repository, manifest.digest) in self._artifacts:
-            return True
-        if await self._memory.manifests.is_artifact(repository, manifest.digest):
-            self._artifacts[repository, manifest.digest] = True
-            return True
-        for layer in manifest.layers:
-            try:
-                content = await self._registry.blob(repository, layer, ARTIFACT_BLOB_BYTES_MAX)
-            except UnavailableError:
-                raise
-            except RegistryError:
-                return False
-            if not await asyncio.to_thread(is_signature_content, content):
-                return False
-        self._artifacts[repository, manifest.digest] = True
-        await self._memory.manifests.mark_artifact(repository, manifest.digest)
-        return True
 
     async def blob(self, repository: Repository, digest: Digest, client: str) -> BlobGrant | None:
         """Return what is decided about a blob, None where no manifest of this repository is known to name it.

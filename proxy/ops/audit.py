@@ -1,4 +1,6 @@
-"""The audit log: one JSON object a line for every verdict and every refused pull. The fields are public.
+"""The audit log: one JSON object a line for every verdict, every refused pull and every artifact that is served.
+
+The fields are public.
 
 Writing never holds up a pull and never fails one: lines wait in a bounded queue for a thread of their own, and one that
 cannot be written is counted and named in the log.
@@ -16,6 +18,7 @@ from typing import Any, Self
 
 import structlog
 
+from proxy.oci.manifest import Manifest
 from proxy.ops.audit_file import AuditFile
 from proxy.ops.clients import shown_user_agent
 from proxy.ops.metrics import verdict_name
@@ -92,6 +95,16 @@ class Audit:
             fields |= {"rule": rule, "verdict": "refused", "mode": Mode.ENFORCE.value}
         fields |= {"client": client[:TEXT_MAX], "user_agent": shown_user_agent(user_agent)}
         self._put(time, "refused_pull", identifier, fields)
+
+    def served_artifact(  # noqa: PLR0913 (the fields of one line)
+        self, manifest: Manifest, *, kind: str, time: datetime, image: str, client: str, user_agent: str
+    ) -> None:
+        """Write that an artifact was served, about which there is no verdict; `kind` says as what."""
+        fields: dict[str, Any] = {"image": image[:TEXT_MAX], "digest": str(manifest.digest), "kind": kind}
+        if manifest.subject is not None:
+            fields["subject"] = str(manifest.subject.digest)
+        fields |= {"client": client[:TEXT_MAX], "user_agent": shown_user_agent(user_agent)}
+        self._put(time, "served_artifact", None, fields)
 
     def close(self) -> None:
         """Write what waits and close the file."""

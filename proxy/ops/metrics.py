@@ -50,6 +50,7 @@ _CACHES = frozenset(
         "content",
     }
 )
+_ARTIFACTS = frozenset({"signature"})
 _TRANSFERS = frozenset({"kept", "not_kept", "failed", "joined", "resumed", "prefetched"})
 # What a pull is refused for besides the reasons of the policy: `front/errors` names them.
 _REFUSALS = frozenset(Reason) | {
@@ -162,6 +163,11 @@ class Metrics:
         self._unverified = self._counter(
             "served_unverified", "Manifests served without being accepted, by the relaxation", "rule", "why"
         )
+        self._artifacts = self._counter(
+            "artifacts_served", "Manifests of signatures and other artifacts served without a verdict", "kind"
+        )
+        for kind in _ARTIFACTS:
+            self._artifacts.labels(kind)
         self._audit_lost = self._counter("audit_lines_lost", "Audit lines that could not be written")
 
     def _make_sources(self) -> None:
@@ -263,6 +269,10 @@ class Metrics:
     def connection_dropped(self, why: str) -> None:
         """Count a connection that was closed or has to wait."""
         self._dropped.labels(_one_of(_DROPPED, why)).inc()
+
+    def served_artifact(self, kind: str) -> None:
+        """Count an artifact that was served without a verdict."""
+        self._artifacts.labels(_one_of(_ARTIFACTS, kind)).inc()
 
     def cut(self) -> None:
         """Count a transfer that was broken off."""

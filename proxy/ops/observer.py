@@ -10,6 +10,7 @@ from typing import Protocol
 import structlog
 
 from proxy.oci.digest import Digest
+from proxy.oci.manifest import Manifest
 from proxy.ops.audit import Audit
 from proxy.ops.limited import Limited
 from proxy.ops.metrics import Metrics, found_name, verdict_name
@@ -115,6 +116,18 @@ class Observer:
             verdict=verdict_name(decision.verdict),
             mode=decision.mode.value,
             client=request.remote,
+        )
+
+    def served_artifact(self, request: Request, image: str, manifest: Manifest, kind: str) -> None:
+        """Tell of a signature or another artifact that is served without a verdict."""
+        self._metrics.served_artifact(kind)
+        self._audit.served_artifact(
+            manifest,
+            kind=kind,
+            time=self._clock(),
+            image=image,
+            client=request.remote or "unknown",
+            user_agent=request.headers.get("User-Agent", ""),
         )
 
     def failed(self, path: str, error: Exception) -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
+from support.artifacts import artifact_body
 from support.fakes import Clock, FakeRegistry, FakeSigner, Notebook, Watcher, image_body, index_body
 
 from proxy.gate import Gate, Judge, Memory, TrustAges
@@ -550,7 +551,7 @@ async def test_a_signature_artefact_is_data():
     it = bench()
     signature = b'{"critical":{}}'
     it.registry.blobs[Digest.of(signature)] = signature
-    it.registry.add(APP, image_body("signature", SIMPLE_SIGNING, [signature]), "sha256-0.sig")
+    it.registry.add(APP, artifact_body(signature), "sha256-0.sig")
     async with it.gate() as gate:
         assert (await gate.pull(by_tag("sha256-0.sig"), "client")).decision is None
         grant = await gate.blob(APP, Digest.of(signature), "client")
@@ -563,7 +564,7 @@ async def test_a_signature_artefact_is_data():
 async def test_layers_that_are_only_called_signatures_are_judged_as_an_image(content):
     it = bench()
     it.registry.blobs[Digest.of(content)] = content
-    it.registry.add(APP, image_body("decoy", SIMPLE_SIGNING, [b"{}", content]), "decoy")
+    it.registry.add(APP, artifact_body(b"{}", content), "decoy")
     it.registry.blobs[Digest.of(b"{}")] = b"{}"
     async with it.gate() as gate:
         pulled = await gate.pull(by_tag("decoy"), "client")
@@ -584,7 +585,7 @@ async def test_layers_of_a_signed_image_do_not_make_an_artefact_either():
 
 async def test_an_artefact_that_cannot_be_looked_at_now_is_an_outage():
     it = bench()
-    it.registry.add(APP, image_body("signature", SIMPLE_SIGNING, [b"{}"]), "sha256-0.sig")
+    it.registry.add(APP, artifact_body(b'{"critical":{}}'), "sha256-0.sig")
     async with it.gate() as gate:
         await gate.pull(by_tag("sha256-0.sig"), "client")
         it.registry.fault = UnavailableError("the registry is down")

@@ -5,9 +5,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import pytest
+from support.artifacts import artifact_body
 from support.fakes import image_body, index_body
 from support.stores import database
-from test_gate import APP, OTHER, SIMPLE_SIGNING, bench, by_digest, by_tag, layer
+from test_gate import APP, OTHER, bench, by_digest, by_tag, layer
 from test_gate_stale import settled
 
 from proxy.gate import Memory
@@ -107,7 +108,7 @@ async def test_an_index_and_its_child_need_no_registry(machine, pulled):
 
 def artifact():
     payload = b'{"critical":{"type":"cosign container image signature"}}'
-    return image_body("sig", SIMPLE_SIGNING, [payload]), payload
+    return artifact_body(payload), payload
 
 
 async def test_a_signature_artefact_needs_no_registry(machine, pulled):

@@ -5,17 +5,19 @@ import json
 import tarfile
 
 import pytest
+from support.artifacts import CONFIG_TYPE, EMPTY_TYPE, NEVER, PAYLOAD, config, of, parsed, signature
 from support.tar_text import as_json, blank
 
 from proxy.oci.artifacts import (
     ARTIFACT_BLOB_BYTES_MAX,
     ARTIFACT_BYTES_MAX,
     ARTIFACT_LAYERS_MAX,
+    is_inert_config,
     is_signature_content,
     looks_like_signature_artifact,
 )
 from proxy.oci.digest import Digest
-from proxy.oci.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
+from proxy.oci.manifest import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Manifest
 
 DSSE = "application/vnd.dsse.envelope.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -72,6 +74,111 @@ def header(name: str) -> bytes:
     with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         archive.addfile(tarfile.TarInfo(name))
     return made.getvalue()[:512]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {},
+        {"mediaType": DOCKER_MANIFEST},
+        {"artifactType": "a/b", "subject": of(OCI_MANIFEST, b"image"), "annotations": {"a": "b"}},
+        {"subject": of(OCI_MANIFEST, b"image", artifactType="a/b", annotations={})},
+        {"config": of(EMPTY_TYPE, b"{}", artifactType="a/b", data="e30=")},
+        {"config": of(CONFIG_TYPE, config(PAYLOAD))},
+        {"config": of("application/vnd.docker.container.image.v1+json", config(PAYLOAD))},
+        {"config": of("application/vnd.dev.cosign.artifact.sig.v1+json", config(PAYLOAD))},
+        {
+            "config": of("application/vnd.cncf.notary.signature", b"{}"),
+            "layers": [of("application/jose+json", b"{}", data="e30=")],
+        },
+    ],
+)
+def test_what_signing_tools_write(members):
+    assert looks_like_signature_artifact(parsed(signature(**members)))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"x": 1},
+        {"urls": []},
+        {"platform": {}},
+        {"data": "e30="},
+        {"org.example.layers": None},
+        {"rootfs": {}},
+    ],
+)
+@pytest.mark.parametrize("where", ["manifest", "config", "layer", "subject"])
+def test_any_other_member_makes_it_an_image(where, members):
+    made = signature(subject=of(OCI_MANIFEST, b"image"))
+    place = {"manifest": made, "config": made["config"], "layer": made["layers"][0], "subject": made["subject"]}[where]
+    assert looks_like_signature_artifact(parsed(made))
+    place |= members
+    is_oras = where == "config" and "data" in members
+    assert looks_like_signature_artifact(parsed(made)) is is_oras
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["application/vnd.cncf.helm.config.v1+json", "application/vnd.wasm.config.v0+json", "a/b", LAYER],
+)
+def test_what_another_config_is_for_is_not_known(media_type):
+    assert not looks_like_signature_artifact(parsed(signature(config=of(media_type, b"{}"))))
+
+
+SIGNED = parsed(signature())
+
+
+def in_block() -> str:
+    """A member of `config` whose text has a tar header in it, as a block of 512 bytes."""
+    begin = len('{"architecture": "", "created": "')
+    text = "a" * (512 - begin) + "b" * 148 + "%s" + "b" * 356
+    return text % f"{8 * 32 + ord('b') * (148 + 356):06o}  "
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{}",
+        config(PAYLOAD),
+        config(PAYLOAD, architecture="unknown", os="unknown"),
+        json.dumps({"rootfs": {"type": "layers", "diff_ids": [str(Digest.of(PAYLOAD))]}}).encode(),
+    ],
+)
+def test_a_config_with_nothing_to_execute(content):
+    assert is_inert_config(content, SIGNED)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"\x1f\x8b",
+        b'{"config":{},"config":{}}',
+        *(config(PAYLOAD, config=one) for one in ({"Entrypoint": ["/x"]}, {"Env": []}, {"entrypoint": 1}, [], None)),
+        config(PAYLOAD, Config={"Cmd": ["/x"]}),
+        config(PAYLOAD, container_config={}),
+        config(PAYLOAD, architecture="amd64"),
+        config(PAYLOAD, os="linux"),
+        config(PAYLOAD, os=["linux"]),
+        config(PAYLOAD, variant=""),
+        config(PAYLOAD, created=1),
+        config(PAYLOAD, history={}),
+        config(PAYLOAD, history=[1]),
+        config(PAYLOAD, history=[{"created": NEVER, "created_by": "x"}]),
+        config(PAYLOAD, history=[{"created": 1}]),
+        config(),
+        config(PAYLOAD, PAYLOAD),
+        config(b"the layer of an image that was pulled before"),
+        config(PAYLOAD, rootfs=None),
+        config(PAYLOAD, rootfs={"type": "layers"}),
+        as_json(b"x"),
+        config(PAYLOAD, architecture="", created=in_block()),
+    ],
+)
+def test_a_config_with_anything_else(content):
+    assert not is_inert_config(content, SIGNED)
 
 
 @pytest.mark.parametrize(

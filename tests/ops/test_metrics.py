@@ -133,6 +133,7 @@ def test_no_stranger_makes_a_series():
         metrics.judged(strange, 0)
         metrics.refused(odd, odd, odd)
         metrics.served_unverified(strange)
+        metrics.served_artifact(odd)
         metrics.upstream_request(odd, odd, odd, 0)
         metrics.rate_limit(odd, 1)
         metrics.upstream_unreachable(odd, is_open=False)

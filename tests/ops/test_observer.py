@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
+from support.artifacts import of, parsed, signature
 from support.ops import ACCEPTED, DOCKER, REFUSED, STALE, WARNED, make_metrics, sample
 from support.stores import NOW, digest
 
@@ -75,6 +76,25 @@ def test_what_is_served_unverified_is_warned_of(told):
         told.it.served_unverified(REQUEST, "ghcr.io/org/app:v1", WARNED)
     assert sample(told.metrics, "sealgate_served_unverified_total", rule="everything", why="warn") == 1
     assert [(it["log_level"], it["mode"], it["id"]) for it in logged] == [("warning", "warn", "k7f3")]
+
+
+def test_each_artifact_that_is_served_is_counted_and_one_line(told):
+    made = parsed(signature(subject=of("a/b", b"image")))
+    assert sample(told.metrics, "sealgate_artifacts_served_total", kind="signature") == 0
+    told.it.served_artifact(REQUEST, "ghcr.io/org/app:sha256-0.sig", made, "signature")
+    assert sample(told.metrics, "sealgate_artifacts_served_total", kind="signature") == 1
+    (line,) = told.lines()
+    assert line | {"time": ""} == {
+        "time": "",
+        "event": "served_artifact",
+        "id": None,
+        "image": "ghcr.io/org/app:sha256-0.sig",
+        "digest": str(made.digest),
+        "kind": "signature",
+        "subject": str(made.subject.digest),
+        "client": "10.0.0.7",
+        "user_agent": DOCKER,
+    }
 
 
 def test_faults(told):

@@ -46,6 +46,7 @@ def exercise(metrics):
     metrics.judged(REFUSED, 0.1)
     metrics.refused(DOCKER, "hold", "not_signed")
     metrics.served_unverified(WARNED)
+    metrics.served_artifact("signature")
     metrics.cut()
     metrics.connection_dropped("limit")
     metrics.upstream_request("ghcr.io", "manifest", "ok", 0.1)

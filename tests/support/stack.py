@@ -74,6 +74,7 @@ class Watch(Watcher):
     answers: list[tuple[str, str, int]] = field(default_factory=list)
     refusals: list[tuple[str, str, str]] = field(default_factory=list)
     unverified: list[str] = field(default_factory=list)
+    artifacts: list[tuple[str, str]] = field(default_factory=list)
     cuts: list[str] = field(default_factory=list)
     bytes_sent: int = 0
     transfers: list[str] = field(default_factory=list)
@@ -95,6 +96,9 @@ class Watch(Watcher):
 
     def served_unverified(self, request, image, decision):
         self.unverified.append(image)
+
+    def served_artifact(self, request, image, manifest, kind):
+        self.artifacts.append((image, kind))
 
     def sent(self, kind, size):
         self.bytes_sent += size
