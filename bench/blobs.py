@@ -26,7 +26,7 @@ GOALS = {
 COLD_PEER = "nginx proxy_cache, all misses"
 COLD_GOALS = {"Sealgate, hashed and kept": (COLD_PEER, 1.0)}
 NOTHING_KEPT = "[cache]\nsize = 0\n"
-_UPSTREAM = "http://127.0.0.1:5060"
+UPSTREAM = "http://127.0.0.1:5060"
 
 
 def blobs(bench: Bench) -> Iterator[Row]:
@@ -34,17 +34,17 @@ def blobs(bench: Bench) -> Iterator[Row]:
     with ExitStack() as stack:
         files = stack.enter_context(file_registry(bench.tools, bench.folder / "files", 5060))
         path = signed(files, "big", bench.key, layers=1, layer_bytes=BYTES)
-        blob = f"/v2/library/big/blobs/{_layers('big', 1)[0]}"
+        blob = f"/v2/library/big/blobs/{layers('big', 1)[0]}"
         nginx = stack.enter_context(nginx_proxy(bench.tools, bench.folder / "nginx", 5061, 5060, tuned=False))
         tuned = stack.enter_context(nginx_proxy(bench.tools, bench.folder / "tuned", 5063, 5060, tuned=True))
-        kept = stack.enter_context(bench.sealgate("kept", 5300, _UPSTREAM))
-        through = stack.enter_context(bench.sealgate("through", 5400, _UPSTREAM, NOTHING_KEPT))
-        stack.enter_context(bench.script("bare.py", 5062, "blob", _UPSTREAM))
+        kept = stack.enter_context(bench.sealgate("kept", 5300, UPSTREAM))
+        through = stack.enter_context(bench.sealgate("through", 5400, UPSTREAM, NOTHING_KEPT))
+        stack.enter_context(bench.script("bare.py", 5062, "blob", UPSTREAM))
         for proxy in (kept, through):
             ask(proxy, f"{path}1")
         fetch(kept, blob)
         servers = {
-            "nginx with the file itself": _UPSTREAM,
+            "nginx with the file itself": UPSTREAM,
             "nginx proxy": nginx,
             "nginx proxy, large buffers": tuned,
             "bare aiohttp proxy, not hashed": "http://127.0.0.1:5062",
@@ -53,7 +53,7 @@ def blobs(bench: Bench) -> Iterator[Row]:
         }
         for connections in CONNECTIONS:
             measured = {name: bench.bytes_a_second(url + blob, connections) for name, url in servers.items()}
-            yield from _rows(PART, rounds(bench.rounds, measured), connections, GOALS, "nginx proxy")
+            yield from rows(PART, rounds(bench.rounds, measured), connections, GOALS, "nginx proxy")
 
 
 def cold_blobs(bench: Bench) -> Iterator[Row]:
@@ -64,18 +64,18 @@ def cold_blobs(bench: Bench) -> Iterator[Row]:
     most = max(CONNECTIONS)
     with file_registry(bench.tools, bench.folder / "first-files", 5060) as files:
         manifest = signed(files, "first", bench.key, layers=most, layer_bytes=BYTES)
-        paths = [f"/v2/library/first/blobs/{digest}" for digest in _layers("first", most)]
+        paths = [f"/v2/library/first/blobs/{digest}" for digest in layers("first", most)]
         servers = {
             COLD_PEER: partial(nginx_caching, bench.tools, to_port=5060),
             "nginx proxy, nothing kept": partial(nginx_proxy, bench.tools, to_port=5060, tuned=False),
-            "Sealgate, hashed and kept": lambda folder, port: bench.sealgate(folder.name, port, _UPSTREAM),
+            "Sealgate, hashed and kept": lambda folder, port: bench.sealgate(folder.name, port, UPSTREAM),
         }
         for connections in CONNECTIONS:
             measured = {
                 name: partial(_first, bench, serve, f"{manifest}1", paths[:connections])
                 for name, serve in servers.items()
             }
-            yield from _rows(COLD, rounds(bench.rounds, measured), connections, COLD_GOALS, COLD_PEER)
+            yield from rows(COLD, rounds(bench.rounds, measured), connections, COLD_GOALS, COLD_PEER)
 
 
 def _first(bench: Bench, serve: Callable[..., AbstractContextManager[str]], manifest: str, wanted: list[str]) -> float:
@@ -89,14 +89,16 @@ def _first(bench: Bench, serve: Callable[..., AbstractContextManager[str]], mani
     return rate
 
 
-def _layers(name: str, number: int) -> list[Digest]:
+def layers(name: str, number: int) -> list[Digest]:
+    """Return the digests of the layers of such an image."""
     image = images.image(name, layers=number, layer_bytes=BYTES)
     return [Digest.of(layer) for layer in image.blobs[1:]]
 
 
-def _rows(
+def rows(
     part: str, taken: dict[str, list[float]], connections: int, goals: dict[str, tuple[str, float]], usual: str
 ) -> Iterator[Row]:
+    """Return the rows of what was taken, each with its ratio to its peer."""
     for name, values in taken.items():
         peer, goal = goals.get(name, (usual, None))
         what = f"{name}, {connections} connection{'s' * (connections > 1)}"

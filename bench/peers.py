@@ -6,6 +6,7 @@ from pathlib import Path
 
 from e2e import lab
 from e2e.packages import Toolbox
+from support.tls import Tls
 
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import OCI_MANIFEST
@@ -30,6 +31,15 @@ _FILES = """
     root {root};
     default_type application/octet-stream;
     location ~ /manifests/ {{ default_type {media_type}; }}
+  }}
+"""
+_TLS = """
+  sendfile on; keepalive_requests 1000000;
+  server {{
+    listen 127.0.0.1:{port} ssl;
+    ssl_certificate {certificate}; ssl_certificate_key {key};
+    root {root};
+    default_type application/octet-stream;
   }}
 """
 _PROXY = """
@@ -92,6 +102,14 @@ def file_registry(tools: Toolbox, folder: Path, port: int) -> Iterator[Files]:
     files = Files(folder / "files")
     with _nginx(tools, folder, port, _FILES.format(port=port, root=files.root, media_type=OCI_MANIFEST)):
         yield files
+
+
+@contextlib.contextmanager
+def nginx_tls(tools: Toolbox, folder: Path, port: int, files: Files, tls: Tls) -> Iterator[str]:
+    """Serve the same files over TLS until the block ends; yields the URL."""
+    http = _TLS.format(port=port, root=files.root, certificate=tls.certificate, key=tls.key)
+    with _nginx(tools, folder, port, http):
+        yield f"https://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ from growth import growth
 from manifests import warm_manifests
 from pulls import docker_pulls
 from registries import distribution
+from tls import tls_blobs
 from workers import workers
 
 from proxy.demo.signing import SigningKey
@@ -45,6 +46,7 @@ PARTS: dict[str, Part] = {
     "cold": cold_pulls,
     "blobs": lambda bench, _: blobs(bench),
     "first-blobs": lambda bench, _: cold_blobs(bench),
+    "tls": lambda bench, _: tls_blobs(bench),
     "docker": docker_pulls,
     "growth": growth,
     "verify": lambda bench, _: verify.verify(bench),

@@ -33,9 +33,9 @@ class Seen:
 class Served:
     """A listener that holds every request for /held until `free` is set."""
 
-    def __init__(self, connections_max, port):
+    def __init__(self, connections_max, port, handle=None):
         self.port, self.seen = port, Seen()
-        self.listener = Listener(self.handle, connections_max, observer=self.seen)
+        self.listener = Listener(handle or self.handle, connections_max, observer=self.seen)
         self.free = asyncio.Event()
         self.clients = []
 
@@ -76,9 +76,9 @@ class Client:
 
 
 @asynccontextmanager
-async def serving(connections_max, *, tls=None, wrap=lambda one: one):
+async def serving(connections_max, *, tls=None, wrap=lambda one: one, handle=None):
     listening = socket.create_server(("127.0.0.1", 0))
-    served = Served(connections_max, listening.getsockname()[1])
+    served = Served(connections_max, listening.getsockname()[1], handle)
     async with asyncio.TaskGroup() as tasks:
         acceptor = Acceptor(served.listener, [wrap(listening)], tasks, tls=tls, observer=served.seen)
         served.acceptor = acceptor
