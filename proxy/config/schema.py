@@ -151,6 +151,8 @@ class SignatureRegistry(Table):
     insecure_http: bool = False
     token_realms: list[str] = Field(default_factory=list)
     redirect_hosts: list[str] = Field(default_factory=list)
+    # Not shown, for it may have a password.
+    proxy: str | None = Field(default=None, repr=False)
 
 
 class Upstream(SignatureRegistry):

@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import Field
+from yarl import URL
 
 from proxy.config.files import read_file
 from proxy.config.mistakes import Mistake, key_path, read_table
 from proxy.config.schema import RelativePath, Table
+from proxy.config.upstreams import check_ca_file, read_proxies
 from proxy.formats.cosign.trust_root import NO_TRUST_ROOT, TrustRoot
 from proxy.oci.errors import MalformedError, UnavailableError
 from proxy.oci.strict_json import loads_object
@@ -20,12 +24,15 @@ _URL = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*)?")
 
 
 class TrustRootTable(Table):
-    """A file, or a TUF repository; for one of the shipped roots only whether it is refreshed."""
+    """A file, or a TUF repository; for one of the shipped roots only whether and how it is refreshed."""
 
     file: RelativePath | None = None
     tuf_url: str | None = None
     tuf_root: RelativePath | None = None
     refresh: bool = True
+    # Not shown, for it may have a password.
+    proxy: str | None = Field(default=None, repr=False)
+    ca_file: RelativePath | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,17 @@ def _known(name: str, table: TrustRootTable, shipped: TufRepository | None, stor
         stored = store.load(repository)
     except UnavailableError:
         stored = None
-    return KnownRoot(stored, repository if table.refresh else None)
+    return KnownRoot(stored, _reachable(repository, table) if table.refresh else None)
+
+
+def _reachable(repository: TufRepository, table: TrustRootTable) -> TufRepository:
+    """Add how the repository is asked: through which proxy, trusting whom."""
+    if table.ca_file is not None:
+        check_ca_file(table.ca_file)
+    proxy = read_proxies(table.proxy).for_url(URL(repository.url))
+    if proxy is None:
+        return replace(repository, ca_file=table.ca_file)
+    return replace(repository, proxy=str(proxy.url), proxy_authorization=proxy.authorization, ca_file=table.ca_file)
 
 
 def _repository(name: str, table: TrustRootTable, shipped: TufRepository | None) -> TufRepository:

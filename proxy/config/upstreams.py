@@ -14,6 +14,7 @@ from proxy.oci.errors import MalformedError
 from proxy.oci.reference import DOCKER_HUB
 from proxy.upstream.base_url import BaseUrl
 from proxy.upstream.endpoint import Credentials, Endpoint
+from proxy.upstream.forward_proxy import DIRECT, NONE, Proxies, Proxy
 
 # Docker Hub's name in image names is not where its API is.
 _DOCKER_HUB_URL = "https://registry-1.docker.io"
@@ -62,6 +63,7 @@ def _endpoint(name: str, read: SignatureRegistry, where: Sequence[str], mistakes
             read.insecure_http,
             frozenset(read.token_realms),
             frozenset(read.redirect_hosts),
+            proxies=read_proxies(read.proxy),
         )
     except MalformedError as err:
         what, _, hint = str(err).partition("; ")
@@ -86,6 +88,18 @@ def _credentials(read: SignatureRegistry) -> Credentials | None:
     if not password:
         raise MalformedError(f"the password in {read.password_file or read.password_env} is empty or not there")
     return Credentials(read.username, password)
+
+
+def read_proxies(text: str | None) -> Proxies:
+    """Read the key `proxy`; without it the environment decides. Raises MalformedError, which has no password in it."""
+    if text is None:
+        return Proxies.of_environment(os.environ)
+    if text == NONE:
+        return DIRECT
+    try:
+        return Proxies(always=Proxy.parse(text))
+    except MalformedError as err:
+        raise MalformedError(f"proxy {err}") from None
 
 
 def check_ca_file(path: Path) -> None:

@@ -63,7 +63,8 @@ class TufRepository:
     kept: where it was `configured` one of its own, so that nothing is believed that another repository, or another root
     to start from, had brought under the same name before.
 
-    Raises MalformedError for a name that is not of lower case letters, digits, - and _.
+    It is asked through `proxy` (scheme, host, port), which is shown `proxy_authorization`; `ca_file` (PEM) is trusted
+    besides the system's roots. Raises MalformedError for a name that is not of lower case letters, digits, - and _.
     """
 
     name: str
@@ -71,6 +72,9 @@ class TufRepository:
     bootstrap: bytes = field(repr=False)
     shipped: Shipped | None = None
     configured: bool = False
+    proxy: str | None = None
+    proxy_authorization: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

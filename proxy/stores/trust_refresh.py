@@ -6,12 +6,14 @@ file, so that every request has a time limit that holds, and ends when its task 
 
 import asyncio
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from datetime import datetime
+from pathlib import Path
 from typing import BinaryIO, NoReturn, Protocol
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, hdrs
+from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError, RepositoryError
 from tuf.ngclient.config import UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
@@ -139,9 +141,9 @@ async def refresh(
     """
     where = f"the trust root {repository.name} from {repository.url}"
     try:
-        async with asyncio.timeout(seconds), _session() as session:
+        async with asyncio.timeout(seconds), _session(repository.proxy, repository.ca_file) as session:
             lock = await _lock(store, repository.folder)
-            fetcher = _Fetcher(session)
+            fetcher = _Fetcher(session, repository.proxy_authorization)
             try:
                 return await asyncio.to_thread(_update, repository, store, fetcher, lock, clock, since)
             finally:
@@ -163,12 +165,18 @@ async def refresh(
         raise CorruptError(f"{where}: {type(err).__name__}: {_line(err)}") from err
 
 
-def _session() -> ClientSession:
+def _session(proxy: str | None = None, ca_file: Path | None = None) -> ClientSession:
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
     return ClientSession(
+        connector=TCPConnector(ssl=context),
         timeout=ClientTimeout(total=_FILE_SECONDS_MAX),
         cookie_jar=DummyCookieJar(),
         headers={hdrs.USER_AGENT: "sealgate", hdrs.ACCEPT_ENCODING: "identity"},
         auto_decompress=False,
+        trust_env=False,
+        proxy=proxy,
     )
 
 
@@ -231,8 +239,9 @@ def _fits(verify: Callable[[bytes], None], document: bytes) -> bool:
 class _Fetcher(FetcherInterface):
     """Fetches for a thread, on the event loop that it was made on. It follows no redirect: what is signed lies here."""
 
-    def __init__(self, session: ClientSession) -> None:
+    def __init__(self, session: ClientSession, proxy_authorization: str | None = None) -> None:
         self._session = session
+        self._shown = {hdrs.PROXY_AUTHORIZATION: proxy_authorization} if proxy_authorization else {}
         self._loop = asyncio.get_running_loop()
         self._stopped = False
         self._running: Future[bytes] | None = None
@@ -250,8 +259,12 @@ class _Fetcher(FetcherInterface):
     async def _get(self, url: str) -> bytes:
         if self._stopped:
             raise DownloadError("the refresh has ended")
+        # What is http is asked of the proxy itself; a tunnel's request has headers of its own.
+        shown = self._shown if url.startswith("http:") else {}
         try:
-            async with self._session.get(url, allow_redirects=False) as response:
+            async with self._session.get(
+                url, headers=shown, proxy_headers=self._shown, allow_redirects=False
+            ) as response:
                 if response.status in _REDIRECTS:
                     raise DownloadError(f"{url} redirects, which is not followed")
                 if response.status != _OK:

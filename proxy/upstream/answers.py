@@ -13,7 +13,9 @@ from aiohttp import (
     ClientConnectorDNSError,
     ClientConnectorError,
     ClientError,
+    ClientHttpProxyError,
     ClientPayloadError,
+    ClientProxyConnectionError,
     ClientResponse,
     ClientResponseError,
     ClientSSLError,
@@ -42,6 +44,7 @@ INLINE_BYTES_MAX = 64 * 1024
 _FINAL_SERVER_ERRORS = frozenset({501, 505})
 _CLIENT_ERRORS = range(400, 500)
 _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS = 408, 429
+_PROXY_AUTHENTICATION_REQUIRED = 407
 # An error's body comes with its head; what does not is not worth a client's time.
 _REASON_SECONDS = 1.0
 # Why no connection can be made though nothing is wrong with the server (connect(2), socket(2)).
@@ -81,8 +84,8 @@ def network_errors(server: str) -> Iterator[None]:
         raise TransientError(f"{server} did not answer in time") from None
     except ClientPayloadError:
         raise TransientError(f"{server} cut its answer short") from None
-    except (ClientResponseError, HttpProcessingError):
-        raise UnavailableError(f"{server} sent an answer that is not valid HTTP") from None
+    except (ClientResponseError, HttpProcessingError) as err:
+        raise _no_answer(server, err) from None
     except (ClientError, OSError) as err:
         raise _ended(server, err) from None
     except (NotImplementedError, RecursionError):
@@ -108,6 +111,17 @@ def _tls_error(server: str, err: ClientConnectorError) -> UnavailableError:
     return UnavailableError(f"{server} showed no TLS certificate, for there was no TLS with {where}: {fault}")
 
 
+def _no_answer(server: str, err: Exception) -> UnavailableError:
+    """Return the error for what is no HTTP, or a forward proxy's answer to CONNECT (RFC 9110, section 9.3.6)."""
+    if not isinstance(err, ClientHttpProxyError):
+        return UnavailableError(f"{server} sent an answer that is not valid HTTP")
+    status = err.status
+    if status == _PROXY_AUTHENTICATION_REQUIRED:
+        return UnavailableError(f"the proxy to {server} wants a user name and password: write them in proxy's URL")
+    message = f"the proxy to {server} answered {status}"
+    return TransientError(message) if status >= 500 else UnavailableError(f"{message}: it does not let us through")  # noqa: PLR2004
+
+
 def _ended(server: str, err: Exception) -> UnavailableError:
     fault = handshake_fault(err)
     if fault:
@@ -117,7 +131,9 @@ def _ended(server: str, err: Exception) -> UnavailableError:
 
 def _dialled(server: str, err: OSError) -> str:
     """Return the host that was dialled, if it is known and not the server's name."""
-    return f" ({err.host})" if isinstance(err, ClientConnectorError) and err.host not in server else ""
+    if not isinstance(err, ClientConnectorError) or err.host in server:
+        return ""
+    return f" (the proxy {err.host})" if isinstance(err, ClientProxyConnectionError) else f" ({err.host})"
 
 
 def status_error(server: str, status: int, headers: Mapping[str, str], what: str, text: str = "") -> RegistryError:

@@ -83,6 +83,8 @@ class GuardedResolver(AbstractResolver):
     async def resolve(self, host: str, port: int = 0, family: AddressFamily = AF_INET) -> list[ResolveResult]:
         """Return the permitted addresses; raises UnavailableError where there are only others, OSError for none."""
         found = await self._resolver.resolve(host, port, family)
+        if self._guard.endpoint.proxies.has(host, port):
+            return found  # of which `connect` sees to it that it is asked as a proxy
         permitted = [one for one in found if self._guard.permits(host, port, one["host"])]
         if not permitted:
             raise self._guard.refusal(host) if found else OSError(EAI_NODATA, "no address")

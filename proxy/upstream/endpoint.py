@@ -6,6 +6,7 @@ from pathlib import Path
 from proxy.oci.errors import MalformedError
 from proxy.oci.reference import canonical_registry
 from proxy.upstream.base_url import BaseUrl
+from proxy.upstream.forward_proxy import DIRECT, Proxies
 from proxy.upstream.origins import is_loopback
 
 # The user name that Docker's credential helpers give with an identity (refresh) token (docker-credential-helpers).
@@ -38,6 +39,7 @@ class Endpoint:
     `insecure_http`. `token_realms` and `redirect_hosts` are host names (or `host:port`) of token services and of
     storage that the rules of `origins` would refuse. `signatures` is the registry that this one is a mirror of, where
     the mirror loses signatures: asked for these besides it, with nothing of what is said here about the mirror.
+    `proxies` are asked in place of the host of a URL, also for its token service and storage.
     Raises MalformedError for a name or URL that does not fit.
     """
 
@@ -49,6 +51,7 @@ class Endpoint:
     token_realms: frozenset[str] = frozenset()
     redirect_hosts: frozenset[str] = frozenset()
     signatures: "Endpoint | None" = None
+    proxies: Proxies = DIRECT
 
     def __post_init__(self) -> None:
         """Check once what everything below relies on."""

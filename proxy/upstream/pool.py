@@ -29,6 +29,7 @@ class Pool:
         Raises MalformedError where a file of the endpoint cannot be used. For use on a running event loop.
         """
         self.guard = guard
+        self._proxies = endpoint.proxies
         self._session = ClientSession(
             connector=GuardedConnector(guard, connections, client_context(endpoint)),
             timeout=ClientTimeout(total=None, connect=connect, sock_connect=connect, sock_read=read),
@@ -53,6 +54,16 @@ class Pool:
         self, method: str, url: URL, headers: Mapping[str, str], form: Mapping[str, str] | None = None
     ) -> ClientResponse:
         """Send one request and return the answer to it, whatever it is; raises what aiohttp raises."""
+        sent = {hdrs.ACCEPT_ENCODING: "identity", **headers}
+        proxy = self._proxies.for_url(url)
+        shown = {hdrs.PROXY_AUTHORIZATION: proxy.authorization} if proxy is not None and proxy.authorization else {}
         return await self._session.request(
-            method, url, headers={hdrs.ACCEPT_ENCODING: "identity", **headers}, data=form, allow_redirects=False
+            method,
+            url,
+            # What is https goes through a tunnel, whose request is the proxy's; what is http is asked of the proxy.
+            headers=sent | shown if url.scheme == "http" else sent,
+            proxy_headers=shown,
+            proxy=proxy.url if proxy is not None else None,
+            data=form,
+            allow_redirects=False,
         )

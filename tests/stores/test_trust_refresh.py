@@ -7,6 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
+from support.faulty import faulty
+from support.forward import forward
+from support.tls import make_tls
 from support.tuf import LATER, PAST, TufServer, made_clock, repository, serve_tuf, trust_root
 from tuf.api.exceptions import DownloadError
 from tuf.api.metadata import DelegatedRole, Delegations, MetaFile, Targets
@@ -489,3 +492,28 @@ async def test_what_has_ended_asks_nothing_more(tuf):
         with pytest.raises(DownloadError, match="the refresh has ended"):
             await asyncio.to_thread(fetcher.download_bytes, tuf.url, 10)
     assert tuf.server.asked == []
+
+
+async def test_a_refresh_goes_through_its_proxy(tmp_path):
+    server = TufServer(OLD)
+    async with forward() as (proxy, there), serve_tuf(server) as url:
+        given = repository(server, url, proxy=there, proxy_authorization="Basic YW5uOnMzY3JldA==")
+        assert await refresh(given, TrustStore(tmp_path / "trust", pytest.fail), clock) == TrustRoot.parse(OLD)
+        assert proxy.asked[0] == f"GET {url}/2.root.json HTTP/1.1"
+        assert set(proxy.authorizations) == {"Basic YW5uOnMzY3JldA=="}
+
+
+async def test_a_refresh_through_a_tunnel_says_who_it_trusts(tmp_path):
+    """The tunnel ends at a server that is no TUF repository, whose certificate alone is looked at here."""
+    tls = make_tls(tmp_path)
+    async with forward() as (proxy, there), faulty({}, tls.context) as (server, url):
+        for ca_file, text in ((None, "CERTIFICATE_VERIFY_FAILED"), (tls.certificate, "404|not found")):
+            given = repository(
+                TufServer(OLD), url, proxy=there, proxy_authorization="Basic YW5uOnMzY3JldA==", ca_file=ca_file
+            )
+            with pytest.raises((UnavailableError, CorruptError), match=text) as caught:
+                await refresh(given, TrustStore(tmp_path / "trust", pytest.fail), clock)
+            assert "YW5u" not in str(caught.value)
+        assert proxy.asked[0].startswith("CONNECT 127.0.0.1:")
+        assert set(proxy.authorizations) == {"Basic YW5uOnMzY3JldA=="}
+        assert [seen.headers.get("proxy-authorization") for seen in server.seen[:1]] == [None]
