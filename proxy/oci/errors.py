@@ -45,6 +45,10 @@ class UnavailableError(RegistryError):
         self.rate_limited = rate_limited
 
 
+class TooSlowError(UnavailableError):
+    """The upstream's answer was not there when the time for a search was over."""
+
+
 class BusyError(UnavailableError):
     """A limit of our own was reached before the upstream was asked: it says nothing about the upstream."""
 

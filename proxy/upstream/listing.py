@@ -26,9 +26,12 @@ LISTING_BYTES_MAX = 4 * 1024 * 1024
 TAG_TOKENS_MAX = 50_000
 # 20 pages of 100 hold twice as many referrers as cosign takes layers (1000); a flood of them must not hold a pull.
 REFERRER_PAGES_MAX = 20
-# No further page is asked for after so long: one page is the registry's matter, how many there are is the pushers'. The
-# rest of a search (12 s unless configured) is left for a page that was asked for, and for what the list names.
-LISTING_SECONDS = 5.0
+# After so many no further page is asked for where the list takes longer than LISTING_SECONDS: how many there are is up
+# to those who push, how long a page takes is not. More are not looked at anyway (`formats.cosign.discover`), and the
+# rest of a search (12 s unless configured) is left for what the list names. With fewer it goes on: only the registry is
+# slow.
+REFERRERS_ENOUGH = 64
+LISTING_SECONDS = 2.0
 
 
 async def all_referrers(transport: Transport, first: Request, server: str, seconds: float) -> Referrers:
@@ -53,7 +56,7 @@ async def _referrer_pages(
 ) -> AsyncIterator[Sequence[Descriptor]]:
     request, left = first, LISTING_BYTES_MAX
     loop = asyncio.get_running_loop()
-    begun = loop.time()
+    begun, read = loop.time(), 0
     for _ in range(REFERRER_PAGES_MAX):
         response, body = await transport.fetch(request, left, seconds)
         if response.status != OK or media_type(response) != OCI_INDEX:
@@ -63,12 +66,14 @@ async def _referrer_pages(
         left -= len(body)
         if left < 0:
             raise OverLimitError(f"longer than {LISTING_BYTES_MAX} bytes")
-        yield await off_the_loop(_read_referrers, body)
+        found = await off_the_loop(_read_referrers, body)
+        yield found
+        read += len(found)
         following = next_page(response, server, origin_of(first.url))
         if following is None:
             return
-        if loop.time() - begun > LISTING_SECONDS:
-            raise OverLimitError(f"more pages than are read in {LISTING_SECONDS:g} s")
+        if read >= REFERRERS_ENOUGH and loop.time() - begun > LISTING_SECONDS:
+            raise OverLimitError(f"more than the {read} that are read in {LISTING_SECONDS:g} s")
         request = replace(first, url=following)
     raise OverLimitError(f"more than {REFERRER_PAGES_MAX} pages")
 

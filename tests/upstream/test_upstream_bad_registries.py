@@ -25,7 +25,7 @@ from proxy.oci.manifest import MANIFEST_BYTES_MAX, OCI_INDEX, OCI_MANIFEST, SCHE
 from proxy.oci.reference import Reference
 from proxy.upstream.client import ACCEPT
 from proxy.upstream.endpoint import Credentials, Limits
-from proxy.upstream.listing import LISTING_SECONDS, REFERRER_PAGES_MAX, all_referrers
+from proxy.upstream.listing import LISTING_SECONDS, REFERRER_PAGES_MAX, REFERRERS_ENOUGH, all_referrers
 from proxy.upstream.transport import REDIRECTS_MAX, Request
 from proxy.verdict import Reason
 
@@ -436,8 +436,18 @@ async def test_what_whoever_pushes_can_do_to_a_list_is_no_outage(case):
     assert text in found.cut.detail
 
 
-@pytest.mark.parametrize(("slow_page", "pages"), [(LISTING_SECONDS * 0.4, 3), (LISTING_SECONDS + 1, 1), (0, None)])
-async def test_a_list_of_slow_pages_is_cut(slow_page, pages, monkeypatch):
+@pytest.mark.parametrize(
+    ("slow_page", "entries", "pages"),
+    [
+        (LISTING_SECONDS * 0.4, REFERRERS_ENOUGH, 3),
+        (LISTING_SECONDS + 1, REFERRERS_ENOUGH, 1),
+        (LISTING_SECONDS + 1, REFERRERS_ENOUGH // 2, 2),
+        (LISTING_SECONDS + 1, REFERRERS_ENOUGH - 1, 2),
+        (LISTING_SECONDS + 1, 1, REFERRER_PAGES_MAX),
+        (0, 1, REFERRER_PAGES_MAX),
+    ],
+)
+async def test_a_list_of_slow_pages_is_cut_where_there_is_enough_of_it(slow_page, entries, pages, monkeypatch):
     loop = asyncio.get_running_loop()
     late, time = 0.0, loop.time
     monkeypatch.setattr(loop, "time", lambda: time() + late)
@@ -448,13 +458,13 @@ async def test_a_list_of_slow_pages_is_cut(slow_page, pages, monkeypatch):
         async def fetch(self, request, limit, seconds):
             nonlocal late
             late += slow_page
-            reply = page(link="/2")
+            reply = page(entries, link="/2")
             links = {"next": {"url": URL("http://127.0.0.1/2")}}
             return SimpleNamespace(status=200, headers=reply.headers, links=links), reply.body
 
     first = Request("GET", URL("http://127.0.0.1/1"), "team/app", "list")
     found = await all_referrers(Slow(), first, "it", 15.0)
-    assert (found.cut.reason, len(found.descriptors)) == (Reason.OVER_LIMIT, pages or REFERRER_PAGES_MAX)
+    assert (found.cut.reason, len(found.descriptors)) == (Reason.OVER_LIMIT, pages * entries)
 
 
 async def test_a_page_that_does_not_come_is_an_outage():

@@ -17,7 +17,7 @@ from proxy.formats.api import Discovered, Source, UntrustedSignature
 from proxy.formats.cosign.bundle import BUNDLE_TYPES
 from proxy.formats.cosign.fetch import ATTESTATION_BYTES_MAX, BYTES_MAX, ContentKey, Fetcher, content_key
 from proxy.formats.cosign.shapes import Kind
-from proxy.formats.cosign.simplesigning import PAYLOAD_TYPE
+from proxy.formats.cosign.simplesigning import PAYLOAD_TYPE, SIGNATURE
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import Descriptor, Manifest
 from proxy.oci.reference import Repository
@@ -26,9 +26,11 @@ from proxy.verdict import Reason, Rejection, Subject
 # Images have a handful; 64 leave room for strangers' without letting them set our costs (CVE-2023-46737).
 REFERRERS_MAX = 64
 # cosign itself reads up to 1000 layers (pkg/oci/internal, maxLayers); a signature is one layer.
-LAYERS_MAX = 100
+LAYERS_MAX = 1000
 # Candidates of one image, each of which costs 0.1 to 1.4 ms of arithmetic (P-256 to P-384).
-CANDIDATES_MAX = 256
+CANDIDATES_MAX = 2 * LAYERS_MAX
+# A payload names one image and has some 300 bytes, with annotations of the signer's a little more.
+_LIKELY_PAYLOAD_BYTES = 4096
 
 SIGNATURE_ARTIFACT = "application/vnd.dev.cosign.artifact.sig.v1+json"
 ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
@@ -55,14 +57,20 @@ class CosignDiscovery:
     attestations: bool = False
 
     async def __call__(self, subject: Subject, source: Source) -> Discovered:
-        """Look in all three places. The tag's candidates and the referrers' take turns, likely ones first."""
+        """Look in all three places. The tag's candidates and the referrers' take turns, likely ones first.
+
+        First the few likeliest are fetched to the end, in three rounds of requests: what of these does not come in time
+        is unreached. Only then follow the others, of which there may be any number: whoever may push many can make the
+        registry slow with none of them.
+        """
         if subject.digest.algorithm != "sha256":
             unsupported = Rejection(Reason.UNSUPPORTED, f"cosign signs no {subject.digest.algorithm} digests")
             return Discovered(rejections=(unsupported,))
         limit = ATTESTATION_BYTES_MAX if self.attestations else BYTES_MAX
         fetcher = Fetcher(source, self.signature_repository or subject.repository, limit)
         candidates = await self._candidates(fetcher, subject.digest)
-        blobs = await fetcher.blobs(one.descriptor for one in candidates)
+        blobs = await fetcher.blobs((one.descriptor for one in candidates), further=True)
+        fetcher.settle(str(subject.digest))
         signatures = tuple(
             UntrustedSignature(one.kind, one.location, blobs[content_key(one.descriptor)], one.descriptor.annotations)
             for one in candidates
@@ -83,8 +91,15 @@ class CosignDiscovery:
         descriptors = list(listed)
         if fallback is not None and _is_of_kind(fetcher, fallback, listing, index=True):
             descriptors += fallback.children
-        manifests = await fetcher.manifests(_chosen_referrers(fetcher, descriptors, listing))
-        referring = _in_turn([_referring_layers(fetcher, manifest, kinds, image) for manifest in manifests])
+        chosen = _chosen_referrers(fetcher, descriptors, listing)
+        few = fetcher.few(chosen)
+        manifests = await fetcher.manifests(few)
+        groups = [_referring_layers(fetcher, manifest, kinds, image) for manifest in manifests]
+        likeliest = _in_turn([first, _in_turn(groups)])
+        await fetcher.blobs(fetcher.few(one.descriptor for one in likeliest))
+        further = await fetcher.manifests([one for one in chosen if one not in few], further=True)
+        groups += [_referring_layers(fetcher, manifest, kinds, image) for manifest in further]
+        referring = _in_turn(groups)
         # Half of all are the tag's, which holds no more (LAYERS_MAX): it is read whole, whatever refers to the image.
         return _at_most(CANDIDATES_MAX, "candidates", _in_turn([first, referring]), fetcher, listing)
 
@@ -135,7 +150,13 @@ def _layers(
             found.append(_Candidate(kind, place, layer))
         elif every or layer.media_type.startswith(_RELATED_PREFIXES):
             fetcher.reject(Reason.NOT_A_SIGNATURE, f"is of type {layer.media_type!a:.80}", place)
-    return _at_most(LAYERS_MAX, "signatures", _from_both_ends(found), fetcher, location)
+    likely_first = sorted(_from_both_ends(found), key=_is_unlikely)
+    return _at_most(LAYERS_MAX, "signatures", likely_first, fetcher, location)
+
+
+def _is_unlikely(candidate: _Candidate) -> bool:
+    layer = candidate.descriptor
+    return candidate.kind is Kind.CLASSIC and (layer.size > _LIKELY_PAYLOAD_BYTES or SIGNATURE not in layer.annotations)
 
 
 def _in_turn(groups: Sequence[Sequence[_T]]) -> list[_T]:

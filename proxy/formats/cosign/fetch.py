@@ -13,6 +13,7 @@ from proxy.oci.errors import (
     NotFoundError,
     OverLimitError,
     RegistryError,
+    TooSlowError,
     UnservableError,
 )
 from proxy.oci.manifest import Descriptor, Manifest
@@ -28,6 +29,9 @@ ATTESTATION_BYTES_MAX = 4 * 1024 * 1024
 TOTAL_BYTES_MAX = 16 * 1024 * 1024
 # As many as a browser opens to one host, so that one image does not take all connections to a registry.
 FETCHES_AT_ONCE = 8
+# Fetched before everything else of its kind, at the same time and with as many bytes together as one may have: what
+# many strangers' artifacts cannot delay more than one could. Images have a handful of signatures.
+FEW = FETCHES_AT_ONCE
 
 _T = TypeVar("_T")
 ContentKey = tuple[Digest, int]
@@ -41,7 +45,8 @@ def content_key(descriptor: Descriptor) -> ContentKey:
 class Fetcher:
     """Fetches from one repository for one search, and keeps what went wrong.
 
-    Each method returns None (or nothing) where there is nothing to work with. `rejections` are things that are there
+    Each method returns None (or nothing) where there is nothing to work with. What does not come in time is unreached,
+    but of what is asked for as `further`, beyond the first few, it is too much. `rejections` are things that are there
     and cannot be used; `unreached` are places that could not be asked, `overloaded` whether for a limit of our own.
     """
 
@@ -52,6 +57,9 @@ class Fetcher:
         self._source = source
         self._repository = repository
         self._blob_bytes_max = blob_bytes_max
+        self._blobs: dict[ContentKey, bytes] = {}
+        self._spent: dict[ContentKey, int] = {}
+        self._late = 0
         self._slots = asyncio.Semaphore(FETCHES_AT_ONCE)
 
     def reject(self, reason: Reason, detail: str, location: str) -> None:
@@ -71,21 +79,38 @@ class Fetcher:
             self.reject(listed.cut.reason, listed.cut.detail, where)
         return listed.descriptors
 
-    async def manifests(self, descriptors: Iterable[Descriptor]) -> list[Manifest]:
+    async def manifests(self, descriptors: Iterable[Descriptor], *, further: bool = False) -> list[Manifest]:
         """Fetch listed manifests, at most TOTAL_BYTES_MAX together."""
-        affordable = self._affordable(descriptors, BYTES_MAX)
-        found = await asyncio.gather(*(self._listed_manifest(descriptor) for descriptor in affordable))
+        affordable = self._affordable(descriptors, BYTES_MAX, TOTAL_BYTES_MAX)
+        found = await asyncio.gather(*(self._listed_manifest(one, further=further) for one in affordable))
         return [manifest for manifest in found if manifest is not None]
 
-    async def blobs(self, descriptors: Iterable[Descriptor]) -> dict[ContentKey, bytes]:
-        """Fetch blobs, each once, at most TOTAL_BYTES_MAX together; what could not be fetched is left out."""
-        affordable = self._affordable(descriptors, self._blob_bytes_max)
-        found = await asyncio.gather(*(self._listed_blob(descriptor) for descriptor in affordable))
-        return {content_key(one): blob for one, blob in zip(affordable, found, strict=True) if blob is not None}
+    async def blobs(self, descriptors: Iterable[Descriptor], *, further: bool = False) -> dict[ContentKey, bytes]:
+        """Return blobs, each fetched once, at most TOTAL_BYTES_MAX together; what cannot be had is left out."""
+        descriptors = list(descriptors)
+        new = [one for one in descriptors if content_key(one) not in self._spent]
+        affordable = self._affordable(new, self._blob_bytes_max, TOTAL_BYTES_MAX - sum(self._spent.values()))
+        self._spent |= {content_key(one): one.size for one in affordable}
+        found = await asyncio.gather(*(self._listed_blob(one, further=further) for one in affordable))
+        self._blobs |= {content_key(one): blob for one, blob in zip(affordable, found, strict=True) if blob is not None}
+        return {key: self._blobs[key] for key in map(content_key, descriptors) if key in self._blobs}
 
-    def _affordable(self, descriptors: Iterable[Descriptor], each: int) -> list[Descriptor]:
+    def few(self, descriptors: Iterable[Descriptor]) -> list[Descriptor]:
+        """Return the first FEW of different content that have together no more bytes than one blob may have."""
+        left, chosen = self._blob_bytes_max, dict[ContentKey, Descriptor]()
+        for one in descriptors:
+            if len(chosen) < FEW and content_key(one) not in chosen and one.size <= left:
+                chosen[content_key(one)] = one
+                left -= one.size
+        return list(chosen.values())
+
+    def settle(self, location: str) -> None:
+        """Note how much of what was asked for as `further` has not come in time."""
+        if self._late:
+            self.reject(Reason.OVER_LIMIT, f"{self._late} of what lies there did not come in time", location)
+
+    def _affordable(self, descriptors: Iterable[Descriptor], each: int, left: int) -> list[Descriptor]:
         unique = {content_key(one): one for one in descriptors}
-        left = TOTAL_BYTES_MAX
         chosen = set()
         # The small ones first: large junk then takes no bytes from genuine signatures, which are small.
         for key, descriptor in sorted(unique.items(), key=lambda item: item[1].size):
@@ -98,21 +123,23 @@ class Fetcher:
             chosen.add(key)
         return [descriptor for key, descriptor in unique.items() if key in chosen]
 
-    async def _listed_manifest(self, descriptor: Descriptor) -> Manifest | None:
+    async def _listed_manifest(self, descriptor: Descriptor, *, further: bool) -> Manifest | None:
         async def fetch() -> Manifest:
             manifest = await self._source.manifest(Reference(self._repository, digest=descriptor.digest))
             descriptor.check(manifest.body)
             return manifest
 
-        return await self._attempt(str(descriptor.digest), fetch, listed=True)
+        return await self._attempt(str(descriptor.digest), fetch, listed=True, further=further)
 
-    async def _listed_blob(self, descriptor: Descriptor) -> bytes | None:
-        fetch = self._source.blob
-        return await self._attempt(
-            str(descriptor.digest), lambda: fetch(self._repository, descriptor, self._blob_bytes_max), listed=True
-        )
+    async def _listed_blob(self, descriptor: Descriptor, *, further: bool) -> bytes | None:
+        async def fetch() -> bytes:
+            return await self._source.blob(self._repository, descriptor, self._blob_bytes_max)
 
-    async def _attempt(self, where: str, fetch: Callable[[], Awaitable[_T]], *, listed: bool = False) -> _T | None:
+        return await self._attempt(str(descriptor.digest), fetch, listed=True, further=further)
+
+    async def _attempt(
+        self, where: str, fetch: Callable[[], Awaitable[_T]], *, listed: bool = False, further: bool = False
+    ) -> _T | None:
         try:
             async with self._slots:
                 return await fetch()
@@ -127,7 +154,9 @@ class Fetcher:
         except MalformedError as err:
             self.reject(Reason.MALFORMED, str(err), where)
         except RegistryError as err:
-            if listed and isinstance(err, UnservableError):
+            if further and isinstance(err, TooSlowError):
+                self._late += 1
+            elif listed and isinstance(err, UnservableError):
                 self.reject(Reason.UNSUPPORTED, str(err), where)
             else:
                 self.unreached.append(f"{where}: {err}")
