@@ -40,6 +40,7 @@ from proxy.formats.cosign.discover import (
     _from_both_ends,
 )
 from proxy.formats.cosign.fetch import BYTES_MAX, FETCHES_AT_ONCE, TOTAL_BYTES_MAX, Fetcher
+from proxy.formats.cosign.simplesigning import PAYLOAD_TYPE
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, UnavailableError, UnservableError, UpstreamDeniedError
 from proxy.oci.manifest import OCI_MANIFEST, Descriptor
@@ -80,6 +81,28 @@ async def test_a_payload_is_fetched_once():
     assert len(found.signatures) == 40
     assert source.asked.count(str(Digest.of(PAYLOAD))) == 1
     assert {one.location for one in found.signatures} == {f"{TAG}.sig layer {n}" for n in range(1, 41)}
+
+
+@pytest.mark.parametrize("place", [0, 1, 499, 500, 998, 999])
+@pytest.mark.parametrize("payloads", [1, 998])
+async def test_a_good_one_among_as_many_as_cosign_reads(place, payloads):
+    """Seen: of 100 were looked at, the good one in the middle was missed."""
+    strange = [classic_layer(b"%d" % (n % payloads), encoded(STRANGER.sign(b"%d" % n))) for n in range(LAYERS_MAX - 1)]
+    strange.insert(place, classic_layer(PAYLOAD, encoded(KEY.sign(PAYLOAD))))
+    source = source_of(tagged(*strange))
+    evidence, _, unreached = await judge(source)
+    assert ([one.signature for one in evidence], unreached) == ([f"{TAG}.sig layer {place + 1}"], ())
+    assert len(source.asked) == 3 + payloads + 1  # each payload once
+
+
+async def test_likely_payloads_come_first():
+    """Large ones, and those without a signature, may take the time and the bytes that are left."""
+    large = [classic_layer(b"%d" % n + b" " * 200_000, "AAAA") for n in range(30)]
+    bare = [(layer_of(PAYLOAD_TYPE, b"%d" % n), b"%d" % n) for n in range(30)]
+    good = classic_layer(PAYLOAD, encoded(KEY.sign(PAYLOAD)))
+    source = source_of(tagged(*large, *bare, good, *bare, *large))
+    assert (await discover(source)).signatures[0].payload == PAYLOAD
+    assert source.asked[3] == str(Digest.of(PAYLOAD))
 
 
 @pytest.mark.parametrize("error", [UnavailableError("timed out"), UpstreamDeniedError("401 Unauthorized")])
