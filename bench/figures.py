@@ -1,4 +1,4 @@
-"""The pictures in docs/img and the figures in the README, from RESULTS.md and nothing else.
+"""The pictures in docs/img and the figures in docs/performance.md, from RESULTS.md and nothing else.
 
 `python bench/figures.py` draws them again; `tests/test_bench_figures.py` sees that nothing else stands there.
 """
@@ -11,9 +11,9 @@ from pathlib import Path
 from jinja2 import Environment
 
 ROOT = Path(__file__).parents[1]
-RESULTS, README, PICTURES = ROOT / "bench" / "RESULTS.md", ROOT / "README.md", ROOT / "docs" / "img"
+RESULTS, PAGE, PICTURES = ROOT / "bench" / "RESULTS.md", ROOT / "docs" / "performance.md", ROOT / "docs" / "img"
 BEGIN, END = "<!-- from bench/RESULTS.md, by bench/figures.py -->", "<!-- end -->"
-# What the README tells, of the rows that have a goal.
+# The groups on that page, of the rows that have a goal.
 _TOLD = ("warm manifest", "workers", "64 MiB blob", "64 MiB blob, first time", "docker pull", "memory", "growth")
 _RATIO = re.compile(r"([0-9.,]+)x")
 _PEER = re.compile(r"\bto (.+?)(?:[:;]|$)")
@@ -59,7 +59,7 @@ line { stroke: #9aa4ae }
 """
 _SECTION = """\
 {% for name, title in pictures -%}
-![{{ title }}](docs/img/{{ name }})
+![{{ title }}](img/{{ name }})
 
 {% endfor -%}
 | | Sealgate | to its peer | |
@@ -194,7 +194,7 @@ def _picture(title: str, subtitle: str, groups: Mapping[str, Sequence[_Bar]]) ->
 
 
 def section(shown: Sequence[Shown]) -> str:
-    """Write what the README says: every row that has a goal or a limit, also where it is not reached."""
+    """Write the figures of the page: every row that has a goal or a limit, also where it is not reached."""
     told = [row for row in shown if row.part.startswith(_TOLD) and ("goal" in row.note or "at most" in row.note)]
     template = Environment(autoescape=False).from_string(_SECTION)  # noqa: S701 (Markdown, of our own rows)
     drawn = pictures(shown)
@@ -202,21 +202,21 @@ def section(shown: Sequence[Shown]) -> str:
 
 
 def with_section(readme: str, figures: str) -> str:
-    """Put the figures where the README has them; raises ValueError where it has no place for them."""
+    """Put the figures where the page has them; raises ValueError where it has no place for them."""
     before, begin, rest = readme.partition(BEGIN + "\n")
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"the README has no {BEGIN} and {END}")
+        raise ValueError(f"the page has no {BEGIN} and {END}")
     return f"{before}{begin}{figures}{end}{after}"
 
 
 def draw() -> None:
-    """Write the pictures, and the figures in the README."""
+    """Write the pictures, and the figures in docs/performance.md."""
     shown = rows(RESULTS.read_text(encoding="utf-8"))
     PICTURES.mkdir(exist_ok=True)
     for name, picture in pictures(shown).items():
         (PICTURES / name).write_text(picture, encoding="utf-8")
-    README.write_text(with_section(README.read_text(encoding="utf-8"), section(shown)), encoding="utf-8")
+    PAGE.write_text(with_section(PAGE.read_text(encoding="utf-8"), section(shown)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """`make bench`: Sealgate beside its peers, in one run on one machine.
 
 Programs of Debian's, in a network namespace of our own; everything that is started is ended. Prints a table; with
-`ARGS="--write DATE"` it also writes RESULTS.md, in which DATE stands, the pictures in docs/img and the figures in the
-README. A part that cannot be measured here is left out, and the report says so.
+`ARGS="--write DATE"` it also writes RESULTS.md, in which DATE stands, the pictures in docs/img and the figures in
+docs/performance.md. A part that cannot be measured here is left out, and the report says so.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The README and its pictures say what bench/RESULTS.md says, and nothing else."""
+"""docs/performance.md and its pictures say what bench/RESULTS.md says, and nothing else."""
 
 import importlib.util
 import sys
@@ -21,11 +21,11 @@ def _script(name):
 figures, report = _script("figures"), _script("bench_report")
 SHOWN = figures.rows((ROOT / "bench" / "RESULTS.md").read_text())
 PICTURES = figures.pictures(SHOWN)
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "performance.md").read_text()
 
 
-def test_readme_has_the_figures_of_the_last_run():
-    assert figures.with_section(README, figures.section(SHOWN)) == README
+def test_the_page_has_the_figures_of_the_last_run():
+    assert figures.with_section(PAGE, figures.section(SHOWN)) == PAGE
 
 
 def test_every_picture_is_of_the_last_run():
@@ -35,7 +35,7 @@ def test_every_picture_is_of_the_last_run():
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_picture_is_shown_and_can_be_read(name):
-    assert f"](docs/img/{name})" in README
+    assert f"](img/{name})" in PAGE
     assert "prefers-color-scheme: dark" in PICTURES[name]
     assert ET.fromstring(PICTURES[name]).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 (our own)
 

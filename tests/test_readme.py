@@ -13,9 +13,10 @@ from proxy.config import load
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+PAGES = README + (ROOT / "docs" / "reference.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGES, re.DOTALL | re.MULTILINE)
 SHELL = [line.partition("#")[0].strip() for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
-INLINE = re.findall(r"(?<!`)`((?:sealgate|make) [^`\n]+)`", README)
+INLINE = re.findall(r"(?<!`)`((?:sealgate|make) [^`\n]+)`", PAGES)
 COMMANDS = sorted({line for line in SHELL + INLINE if line.startswith("sealgate ")})
 TARGETS = sorted({line.split()[1] for line in SHELL + INLINE if line.startswith("make ")})
 TABLES = [text for kind, text in BLOCKS if kind == "toml"]
