@@ -43,7 +43,8 @@ fuzz: setup ## mutated signatures for as long as asked (SECONDS=600)
 soak: setup ## ten minutes of mixed traffic, every answer checked (SECONDS=60, ARGS=--load for a crowd)
 	PYTHONPATH=tests $(BIN)/python tools/soak.py $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
-cross-check: setup ## the same verdicts as real cosign (Go, or COSIGN=program)
+cross-check: setup ## manifests read as Go reads them, the same verdicts as real cosign (Go, or COSIGN=program)
+	PYTHONPATH=tests $(BIN)/python tools/cross_manifests.py
 	PYTHONPATH=tests $(BIN)/python tools/cross_check.py $(ARGS)
 
 check: setup ## format, lint, types, walls between the rooms
