@@ -1,9 +1,9 @@
 """The one place where what went wrong becomes an OCI error (distribution-spec, Error Codes)."""
 
 import json
-import re
 from dataclasses import dataclass, replace
 
+from proxy.oci.digest import shorten_digests
 from proxy.oci.errors import (
     CorruptError,
     MalformedError,
@@ -25,7 +25,6 @@ MESSAGE_MAX = 200
 # What stands in a status line, a Location and a JSON text alike without being escaped, cut or parsed as something else.
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;/@_-+=()[]'*<>!&|~")
 _IMAGE_MAX = 90
-_LONG_DIGEST = re.compile(r"(@sha(?:256|512):[0-9a-f]{12})[0-9a-f]+", re.ASCII)
 # Seconds after which an outage may be over, where the upstream did not say when.
 RETRY_AFTER = 5
 # ... and the most that is passed on of what it said: clients sleep as long, and an outage may be over before.
@@ -58,7 +57,7 @@ def one_line(text: str, limit: int = MESSAGE_MAX) -> str:
 
 def short_image(image: str) -> str:
     """Return an image's name with 12 digits of its digest, and its end kept where it is long: it tells images apart."""
-    image = _LONG_DIGEST.sub(r"\1", image)
+    image = shorten_digests(image)
     return image if len(image) <= _IMAGE_MAX else "..." + image[3 - _IMAGE_MAX :]
 
 
@@ -85,7 +84,7 @@ def from_error(error: RegistryError, image: str, missing: str = "MANIFEST_UNKNOW
     if isinstance(error, UnavailableError):
         # In this order, what is not a number is the limit.
         retry_after = max(1, round(min(RETRY_AFTER_MAX, error.retry_after or RETRY_AFTER)))
-    message = one_line(f"sealgate: {short_image(image)}: {words}")
+    message = one_line(f"sealgate: {short_image(image)}: {shorten_digests(words)}")
     return Refusal(status, code, message, label, retry_after)
 
 
@@ -133,7 +132,7 @@ def our_mistake() -> Refusal:
 
 def bad_request(error: MalformedError) -> Refusal:
     """Say what is wrong with a request that names nothing."""
-    return Refusal(400, "NAME_INVALID", one_line(f"sealgate: {error}"), "name_invalid")
+    return Refusal(400, "NAME_INVALID", one_line(f"sealgate: {shorten_digests(str(error))}"), "name_invalid")
 
 
 def unreadable(status: int, reason: str) -> Refusal:

@@ -11,7 +11,10 @@ its curve, which the digest computation quotes. A blob: the redirect below.
 
 **containerd, BuildKit, Docker with the containerd store** (told by `?ns=`) begin with HEAD, and stop at a 3xx that is
 no redirect; of a 300 they show the reason phrase. A GET follows only a good HEAD, or is for a child or a blob; there
-a 200 whose body does not have the digest is final: they check it and keep nothing.
+a 200 whose body does not have the digest is final: they check it and keep nothing, but show only that it is short. So
+those that the User-Agent says are written in Go get no body, and after it a trailer that Go cannot parse and quotes in
+its error (net/textproto, ReadMIMEHeader), which is as final (measured). A proxy between that drops or cuts it leaves a
+body that is short.
 
 **Docker's classic store** (sends neither) begins with HEAD for a tag, and repeats one that brings no digest as GET.
 It moves on after every error but ESRCH, which it knows by the text "no such process"; a redirect to a scheme that
@@ -40,6 +43,8 @@ _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 _ESRCH = "no such process"
 # ... and downloads a layer five times over if the error does not say this (moby, xfer).
 _ENOSPC = "no space left on device"
+# containerd and ctr, BuildKit, Docker with the containerd store (measured).
+_GO_AGENT = re.compile(r"(?:containerd|buildkit|docker)/", re.ASCII)
 
 
 class Form(StrEnum):
@@ -51,13 +56,17 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole response. `reason` is the reason phrase of the status line, None for the usual one."""
+    """A whole response. `reason` is the reason phrase of the status line, None for the usual one.
+
+    With a `trailer` the body is empty and chunked, and ends with these lines, which are no header fields.
+    """
 
     status: int
     body: bytes = field(default=b"", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
     form: Form = Form.PLAIN
+    trailer: tuple[str, ...] = ()
 
 
 def answer(asked: Asked, refusal: Refusal, form: Form) -> Answer:
@@ -97,12 +106,19 @@ def _hold(asked: Asked, message: str, word: str) -> Answer:  # noqa: PLR0911 (a 
     if asked.method == "HEAD":
         return Answer(300, reason=message, form=Form.HOLD)
     if asked.dialect is Dialect.CONTAINERD:
+        if _GO_AGENT.match(asked.agent):
+            return Answer(200, headers={"Content-Type": OCI_MANIFEST}, form=Form.HOLD, trailer=_no_fields(message))
         return _text(message, OCI_MANIFEST)
     if asked.kind is Kind.MANIFESTS:
         return _redirect_nowhere(f"{word}: {message} [{_ESRCH}]")
     if asked.dialect is Dialect.CONTAINERS_IMAGE:
         return _redirect_nowhere(f"{word}: {message}")
     return _redirect_nowhere(f"{word} by: {message} [{_ESRCH}; {_ENOSPC}]")
+
+
+def _no_fields(message: str) -> tuple[str, str]:
+    """Return two lines that Go quotes as malformed: from 1.20 on a name that is no token, before it a missing colon."""
+    return f"[{message}]", message.replace(": ", ", ").replace(":", "=")
 
 
 def _text(message: str, media_type: str) -> Answer:

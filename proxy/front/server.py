@@ -15,6 +15,7 @@ from proxy.front.listings import Referrers, Tags
 from proxy.front.manifests import manifest_response
 from proxy.front.refusals import Answer, Form, answer
 from proxy.front.routes import PULLS, Asked, Dialect, Kind, Namespaces, guess, guess_head, parse
+from proxy.front.trailer import BrokenTrailer
 from proxy.front.warm import Warm
 from proxy.gate import Gate
 from proxy.oci.digest import Digest
@@ -155,7 +156,7 @@ class Front:
         refusal = errors.with_id(errors.unreadable(unreadable.status, unreadable.reason), self._new_id())
         given = answer(asked, refusal, self._form)
         self._observer.unreadable(client, refusal, given.form)
-        return _response(given)
+        return _whole(given)
 
     async def _parse_and_serve(self, request: web.BaseRequest) -> tuple[Kind, web.StreamResponse]:
         try:
@@ -172,7 +173,7 @@ class Front:
             self._observer.failed(request.raw_path, err)
             return asked.kind, self._refuse(request, asked, _Refused(errors.our_mistake(), asked.name))
 
-    def _refuse(self, request: web.BaseRequest, asked: Asked, no: _Refused) -> web.Response:
+    def _refuse(self, request: web.BaseRequest, asked: Asked, no: _Refused) -> web.StreamResponse:
         refusal = no.refusal if no.refusal.id else errors.with_id(no.refusal, self._new_id())
         given = answer(asked, refusal, self._form)
         if asked.kind in PULLS:
@@ -298,6 +299,12 @@ def _client(request: web.BaseRequest) -> str:
     return request.remote or "unknown"
 
 
-def _response(given: Answer) -> web.Response:
+def _response(given: Answer) -> web.StreamResponse:
+    if given.trailer:
+        return BrokenTrailer({**errors.COMMON_HEADERS, **given.headers}, given.trailer)
+    return _whole(given)
+
+
+def _whole(given: Answer) -> web.Response:
     headers = {**errors.COMMON_HEADERS, **given.headers}
     return web.Response(status=given.status, reason=given.reason, body=given.body, headers=headers)

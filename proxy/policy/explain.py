@@ -1,5 +1,6 @@
 """A verdict in words: the one reason that is most useful, for refusals, the terminal and the audit log."""
 
+from proxy.oci.digest import shorten_digests
 from proxy.policy.model import Decision
 from proxy.verdict import Accepted, InsecureUnverified, Reason, Rejection, Undetermined, Verdict
 
@@ -29,7 +30,7 @@ _WORDS_WITH_DETAIL = {
 
 
 def explain(judged: Decision | Verdict) -> str:
-    """Return one line of printable ASCII, at most 120 characters, without a full stop."""
+    """Return one line of printable ASCII, at most 120 characters, without a full stop, with short digests."""
     if not isinstance(judged, Decision):
         return _one_line(_words(judged), LENGTH_MAX)
     words = _words(judged.verdict)
@@ -46,7 +47,7 @@ def explain_rejection(rejection: Rejection) -> str:
 
 def _one_line(text: str, length: int) -> str:
     """Make any text printable ASCII, at most `length` characters; what is cut off or replaced is seen to be."""
-    plain = "".join(char if " " <= char <= "~" else "?" for char in text)
+    plain = "".join(char if " " <= char <= "~" else "?" for char in shorten_digests(text))
     return plain if len(plain) <= length else plain[: length - 3] + "..."
 
 

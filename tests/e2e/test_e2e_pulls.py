@@ -9,7 +9,10 @@ import pytest
 from e2e import content
 from e2e.clients import CLIENTS, Client, create_image, dockerd
 from e2e.lab import DEAD, Outcome
-from e2e.stage import Stage
+from e2e.stage import Stage, descriptor, put_signature
+
+from proxy.demo.signing import classic_signature
+from proxy.oci.digest import Digest
 
 BY = ["by_tag", "by_digest"]
 REFUSED = {
@@ -110,6 +113,28 @@ def test_docker_is_held_at_such_a_name_too(the_stage: Stage, sealgate: str, name
             assert docker("images", "-q").output == ""
         assert "sealgate: " in said
         assert lab.hub.settle() == [], said
+
+
+@_each_client
+@pytest.mark.parametrize("lost", ["layer", "child"])
+def test_what_an_accepted_image_lacks_upstream_is_said(
+    the_stage: Stage, sealgate: str, client: Client, lost: str
+) -> None:
+    """A blob or a child that the registry lost: the hub has it, and the client hears why it does not come."""
+    make = content.single if lost == "layer" else content.multi
+    lab, image = the_stage.lab, make(f"no-{lost}-{re.sub('[^a-z]', '-', client.name)}")
+    place = content.PushTo(lab.upstream)
+    image.put(lab.shelf)
+    image.put(place)
+    put_signature(place, image.repository, classic_signature(the_stage.key, descriptor(image)))
+    gone = Digest.of(image.image.blobs[1]) if lost == "layer" else image.own_platform.digest
+    data = lab.folder / "upstream" / "data" / "docker/registry/v2/blobs/sha256" / gone.hex[:2] / gone.hex / "data"
+    data.unlink()
+    record = lab.pull("lost upstream", client, sealgate, image, "by_tag")
+    assert record.outcome is Outcome.HELD, str(record)
+    if record.pull.code is None:  # BuildKit in Docker 20.10 tries a layer six times, in more than a minute
+        return
+    assert re.search("sealgate(: |, ).*not found", record.pull.output), str(record)
 
 
 @_each_way

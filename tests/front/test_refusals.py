@@ -1,6 +1,7 @@
 """The form of each refusal, as it was measured to stop the client, and the line that people read."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -181,6 +182,44 @@ def test_any_message_is_one_safe_line_and_keeps_its_id(image, detail):
 def test_errors_in_the_terms_of_the_specification(error, status, code):
     refusal = from_error(error, "image")
     assert (refusal.status, refusal.code) == (status, code)
+
+
+LONG = Digest.parse("sha256:" + "ab" * 32)
+
+
+def test_digests_in_a_cause_are_short_and_its_end_is_seen():
+    image = f"docker.io/library/app@{LONG}"
+    for refusal in (
+        from_error(UnavailableError(f"GET https://docker.io/v2/library/app/blobs/{LONG}: status 429"), image),
+        from_error(NotFoundError(f"docker.io/library/app@{LONG} by sha256-{LONG.hex}.sig"), image),
+        from_decision(refused(Reason.MALFORMED, f"{LONG} at {LONG} too many layers"), image),
+        bad_request(MalformedError(f"digest {LONG} twice {LONG}")),
+    ):
+        assert LONG.hex[13:] not in refusal.message
+        assert "..." not in refusal.message
+        assert LONG.hex[:12] in refusal.message
+
+
+GO_AGENTS = [
+    "containerd/1.6.20~ds1+b2",
+    "containerd/v2.4.2",
+    "buildkit/v0.33",
+    "docker/29.0.0 go/go1.25.1 containerd-client/v2.3.3",
+]
+
+
+@pytest.mark.parametrize("agent", GO_AGENTS)
+@pytest.mark.parametrize("kind", [Kind.MANIFESTS, Kind.BLOBS])
+def test_programs_in_go_are_told_in_a_trailer_that_they_quote(agent, kind):
+    """Their own error would only be that 480 bytes were expected; tested with them in the end-to-end tests."""
+    asked = replace(ask(kind=kind, reference=DIGEST, dialect=Dialect.CONTAINERD), agent=agent)
+    given_ = answer(asked, NO, Form.HOLD)
+    assert (given_.status, given_.body, given_.form) == (200, b"", Form.HOLD)
+    new, old = given_.trailer
+    assert new == f"[{NO.message}]"  # '[' is in no field name
+    assert ":" not in old
+    assert "not signed" in old
+    assert answer(replace(asked, method="HEAD"), NO, Form.HOLD).trailer == ()
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,22 @@ async def test_a_refusal_holds_on_a_mirror(stack, method, ns, headers, status):
     assert stack.watch.refusals == [("docker.io/library/bad:1", "not_signed", "hold")]
 
 
+async def test_a_broken_trailer_ends_the_connection(stack):
+    host, port = stack.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    request = f"GET {manifest_path('bad', ns='?ns=docker.io')} HTTP/1.1\r\nHost: x\r\nUser-Agent: containerd/v2\r\n\r\n"
+    writer.write(request.encode() * 2)
+    head, _, rest = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    for field in (b"Transfer-Encoding: chunked", b"Connection: close", b"Server: sealgate"):
+        assert field in head
+    end, new, old = rest.decode().rstrip("\r\n").split("\r\n")
+    assert end == "0"
+    assert new.startswith("[sealgate: docker.io/library/bad:1 refused by rule all: not signed (id id")
+    assert old.startswith("sealgate, docker.io/library/bad=1 refused by rule all, not signed (id id")
+
+
 async def test_plain_refusals_if_so_configured():
     async with serve(registry()) as url, running(url, form=Form.PLAIN) as stack:
         assert (await stack.get(manifest_path("bad")))[0] == 403

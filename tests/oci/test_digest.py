@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.refusals import read_or_refusal
 
-from proxy.oci.digest import Digest
+from proxy.oci.digest import Digest, shorten_digests
 from proxy.oci.errors import MalformedError
 
 
@@ -26,6 +26,20 @@ def test_the_digest_of_content(content):
 
 
 GOOD = "a1" * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        (f"x@sha256:{GOOD}: gone", "x@sha256:a1a1a1a1a1a1: gone"),
+        (f"sha512:{GOOD * 2} and sha256:{GOOD}", "sha512:a1a1a1a1a1a1 and sha256:a1a1a1a1a1a1"),
+        (f"tag sha256-{GOOD}.sig", "tag sha256-a1a1a1a1a1a1.sig"),
+        (f"sha256:{GOOD[:-1]}", f"sha256:{GOOD[:-1]}"),
+        (GOOD, GOOD),
+    ],
+)
+def test_people_read_short_digests(text, short):
+    assert shorten_digests(text) == short
 
 
 @pytest.mark.parametrize(
