@@ -2,17 +2,23 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from support.ops import exercise, make_metrics
 
+from proxy.ops import metrics
+from proxy.verdict import Reason
+
 FOLDER = Path(__file__).parent.parent / "grafana"
 DASHBOARD = json.loads((FOLDER / "sealgate.json").read_text("utf-8"))
 ALERTS = yaml.safe_load((FOLDER / "alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
 # What Prometheus and Grafana add to what we export.
 FROM_OUTSIDE = {"job", "instance", "le"}
+PROMTOOL = shutil.which("promtool")
 METRIC = re.compile(r"\b((?:sealgate|process|python)_\w+)(?:\{([^}]*)\})?")
 
 
@@ -103,3 +109,18 @@ def test_alerts_say_what_to_do():
     for alert in ALERTS:
         assert alert["labels"]["severity"] in {"critical", "warning"}
         assert alert["annotations"]["summary"]
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="no promtool here (Debian: prometheus)")
+def test_prometheus_raises_the_alerts_that_it_should():
+    command = [str(PROMTOOL), "test", "rules", str(FOLDER / "alerts_test.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (a fixed command)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_refusal_that_operators_hear_of_has_a_label_of_its_own():
+    """What the alert leaves out must be labels that there are: else a new name is counted as an unsigned image."""
+    (expr,) = (alert["expr"] for alert in ALERTS if alert["alert"] == "SealgateRefusesMuch")
+    left_out = set(re.search(r'reason!~"([^"]*)"', expr)[1].split("|"))
+    assert left_out <= metrics._REFUSALS
+    assert not left_out & {reason.value for reason in Reason}

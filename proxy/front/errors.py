@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from proxy.oci.digest import shorten_digests
 from proxy.oci.errors import (
@@ -47,6 +48,31 @@ class Refusal:
     retry_after: int | None = None
     id: str | None = None
     rule: str | None = None
+
+
+class Outcome(StrEnum):
+    """What became of a request, whatever the form of its answer."""
+
+    SERVED = "served"
+    REFUSED = "refused"
+    NOT_FOUND = "not_found"
+    UNAVAILABLE = "unavailable"
+    FAILED = "failed"
+
+    @classmethod
+    def of(cls, status: int) -> "Outcome":
+        """Return the outcome that a status stands for: of an answer, or of a refusal before it was put in a form."""
+        match status:
+            case 404:
+                return cls.NOT_FOUND
+            case 503:
+                return cls.UNAVAILABLE
+            case _ if status >= 500:  # noqa: PLR2004 (RFC 9110, 15.6)
+                return cls.FAILED
+            case _ if status >= 400:  # noqa: PLR2004 (RFC 9110, 15.5)
+                return cls.REFUSED
+            case _:
+                return cls.SERVED
 
 
 def one_line(text: str, limit: int = MESSAGE_MAX) -> str:

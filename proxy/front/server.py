@@ -9,7 +9,7 @@ from aiohttp import web
 
 from proxy.front import errors
 from proxy.front.blobs import Blobs, blob_headers, is_known, not_modified
-from proxy.front.errors import Refusal
+from proxy.front.errors import Outcome, Refusal
 from proxy.front.heads import Unreadable
 from proxy.front.listings import Referrers, Tags
 from proxy.front.manifests import manifest_response
@@ -45,8 +45,11 @@ class Observer(Protocol):
         """Take note that a request came in."""
         ...
 
-    def answered(self, kind: str, method: str, status: int, seconds: float) -> None:
-        """Take note of its answer; `seconds` are until it was complete or broke off."""
+    def answered(self, kind: str, method: str, status: int, outcome: str, seconds: float) -> None:
+        """Count its answer; `seconds` are until it was complete or broke off.
+
+        `status` is that of the answer, and of a refusal the one that it stands for in whatever form it was sent.
+        """
         ...
 
     def refused(
@@ -135,11 +138,11 @@ class Front:
         self._observer.begun()
         kind, status = Kind.MANIFESTS, 500
         try:
-            kind, response = await self._parse_and_serve(request)
-            status = response.status
+            kind, response, status = await self._parse_and_serve(request)
             return response
         finally:
-            self._observer.answered(kind, request.method, status, self._monotonic() - begun)
+            outcome = Outcome.of(status)
+            self._observer.answered(kind, request.method, status, outcome, self._monotonic() - begun)
 
     def again(self, content: bytes) -> bytes | None:
         """Return the answer to a request that was answered from memory when it came in exactly these bytes."""
@@ -158,27 +161,29 @@ class Front:
         self._observer.unreadable(client, refusal, given.form)
         return _whole(given)
 
-    async def _parse_and_serve(self, request: web.BaseRequest) -> tuple[Kind, web.StreamResponse]:
+    async def _parse_and_serve(self, request: web.BaseRequest) -> tuple[Kind, web.StreamResponse, int]:
+        """Return what was asked for, the answer, and the status that it stands for."""
         try:
             asked = self._namespaces.placed(parse(request.method, request.raw_path, request.headers))
         except MalformedError as err:
             asked = guess(request.method, request.raw_path, request.headers)
             no = _Refused(errors.bad_request(err), request.raw_path[:IMAGE_TEXT_MAX])
-            return asked.kind, self._refuse(request, asked, no)
+            return asked.kind, *self._refuse(request, asked, no)
         try:
-            return asked.kind, await self._serve(request, asked)
+            response = await self._serve(request, asked)
         except _Refused as no:
-            return asked.kind, self._refuse(request, asked, no)
+            return asked.kind, *self._refuse(request, asked, no)
         except Exception as err:  # noqa: BLE001 (a mistake of ours must not send the client to another registry)
             self._observer.failed(request.raw_path, err)
-            return asked.kind, self._refuse(request, asked, _Refused(errors.our_mistake(), asked.name))
+            return asked.kind, *self._refuse(request, asked, _Refused(errors.our_mistake(), asked.name))
+        return asked.kind, response, response.status
 
-    def _refuse(self, request: web.BaseRequest, asked: Asked, no: _Refused) -> web.StreamResponse:
+    def _refuse(self, request: web.BaseRequest, asked: Asked, no: _Refused) -> tuple[web.StreamResponse, int]:
         refusal = no.refusal if no.refusal.id else errors.with_id(no.refusal, self._new_id())
         given = answer(asked, refusal, self._form)
         if asked.kind in PULLS:
             self._observer.refused(request, no.image, refusal, given.form, no.decision)
-        return _response(given)
+        return _response(given), refusal.status
 
     async def _serve(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         match asked.kind:

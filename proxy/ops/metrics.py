@@ -32,6 +32,7 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 _LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _KINDS = frozenset({"ping", "manifests", "blobs", "tags", "referrers", "unsupported"})
 _METHODS = frozenset({"GET", "HEAD"})
+_ANSWERS = frozenset({"served", "refused", "not_found", "unavailable", "failed"})
 _FORMS = frozenset({"hold", "plain"})
 _OPERATIONS = frozenset({"manifest", "resolve", "blob", "head_blob", "referrers", "tags"})
 _OUTCOMES = frozenset({"ok", "not_found", "denied", "corrupt", "malformed", "unavailable", "cancelled"})
@@ -121,7 +122,7 @@ class Metrics:
         self._rules = frozenset(rules) | {NO_RULE}
         self._in_flight = 0
         self._warm: dict[str, int] = {}
-        self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._answers: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
         self._bytes: dict[str, Counter] = {}
         self._lookups: dict[tuple[str, bool], Counter] = {}
         self._registry = CollectorRegistry()
@@ -139,7 +140,7 @@ class Metrics:
         )
 
     def _make_requests(self) -> None:
-        self._requests = self._counter("requests", "Answered requests", "kind", "method", "status")
+        self._requests = self._counter("requests", "Answered requests", "kind", "method", "status", "outcome")
         self._request_seconds = self._histogram(
             "request_seconds", "Time until the answer was complete or broke off", _SECONDS, "kind"
         )
@@ -209,22 +210,23 @@ class Metrics:
         """Count a request in."""
         self._in_flight += 1
 
-    def answered(self, kind: str, method: str, status: int, seconds: float) -> None:
-        """Count a request out."""
+    def answered(self, kind: str, method: str, status: int, outcome: str, seconds: float) -> None:
+        """Count a request out. A refusal has its own status, whatever the form in which the client was told."""
         self._in_flight -= 1
-        key = (kind, method, status)
+        key = (kind, method, status, outcome)
         children = self._answers.get(key)
         if children is None:
-            children = self._answer_children(kind, method, status)
-            if status in range(100, 600) and kind in _KINDS and method in _METHODS:
+            children = self._answer_children(kind, method, status, outcome)
+            if status in range(100, 600) and kind in _KINDS and method in _METHODS and outcome in _ANSWERS:
                 self._answers[key] = children
         children[0].inc()
         children[1].observe(seconds)
 
-    def _answer_children(self, kind: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    def _answer_children(self, kind: str, method: str, status: int, outcome: str) -> tuple[Counter, Histogram]:
         kind = _one_of(_KINDS, kind)
         status_label = str(status) if status in range(100, 600) else "other"
-        return self._requests.labels(kind, _one_of(_METHODS, method), status_label), self._request_seconds.labels(kind)
+        labels = (kind, _one_of(_METHODS, method), status_label, _one_of(_ANSWERS, outcome))
+        return self._requests.labels(*labels), self._request_seconds.labels(kind)
 
     def warm(self, method: str) -> None:
         """Count a manifest that was answered from memory; into the counters only when they are read.
@@ -352,7 +354,7 @@ class Metrics:
         self._in_flight_shown.set(self._in_flight)
         warm, self._warm = self._warm, {}
         for method, number in warm.items():
-            self._requests.labels("manifests", _one_of(_METHODS, method), "200").inc(number)
+            self._requests.labels("manifests", _one_of(_METHODS, method), "200", "served").inc(number)
             self._cache.labels("response", "hit").inc(number)
 
     def _rule(self, name: str) -> str:

@@ -11,6 +11,7 @@ from support.fakes import START
 
 from proxy.front.errors import (
     MESSAGE_MAX,
+    Outcome,
     Refusal,
     bad_request,
     from_decision,
@@ -250,3 +251,22 @@ def test_the_rest():
     assert bad_request(MalformedError("x")).status == 400
     assert "pull the image's manifest first" in unknown_blob("image").message
     assert one_line("a" * 300, 10) == "aaaaaaa..."
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (200, "served"),
+        (206, "served"),
+        (304, "served"),
+        (400, "refused"),
+        (403, "refused"),
+        (405, "refused"),
+        (416, "refused"),
+        (404, "not_found"),
+        (500, "failed"),
+        (503, "unavailable"),
+    ],
+)
+def test_what_a_status_stands_for(status, outcome):
+    assert Outcome.of(status) == outcome

@@ -155,6 +155,7 @@ async def test_a_refusal_holds_on_a_mirror(stack, method, ns, headers, status):
     assert body != BAD.body
     assert "Docker-Content-Digest" not in response.headers
     assert stack.watch.refusals == [("docker.io/library/bad:1", "not_signed", "hold")]
+    assert stack.watch.answers == [("manifests", method, 403, "refused")]
 
 
 async def test_a_broken_trailer_ends_the_connection(stack):
@@ -506,7 +507,7 @@ async def test_a_mistake_of_ours_in_the_middle_of_a_body_cuts_it(stack, monkeypa
     assert (
         stack.watch.cuts == [f"docker.io/library/good@{Digest.of(LAYER)}: the transfer failed: ZeroDivisionError"] * 2
     )
-    assert [status for kind, _, status in stack.watch.answers if kind == "blobs"] == [200, 200]
+    assert [status for kind, _, status, _ in stack.watch.answers if kind == "blobs"] == [200, 200]
     assert stack.watch.bytes_sent == 2 * (len(LAYER) // 2)
 
 
@@ -526,10 +527,10 @@ async def test_every_request_is_counted(stack):
     await stack.get(manifest_path("bad"), "HEAD")
     await stack.get("/nowhere")
     assert stack.watch.answers == [
-        ("ping", "GET", 200),
-        ("manifests", "GET", 200),
-        ("manifests", "HEAD", 300),
-        ("unsupported", "GET", 404),
+        ("ping", "GET", 200, "served"),
+        ("manifests", "GET", 200, "served"),
+        ("manifests", "HEAD", 403, "refused"),
+        ("unsupported", "GET", 404, "not_found"),
     ]
 
 
@@ -603,7 +604,7 @@ async def test_a_client_that_takes_nothing_is_let_go(monkeypatch):
         host, port = stack.url.removeprefix("http://").split(":")
         _, writer = await asyncio.open_connection(host, int(port), limit=1024)
         writer.write(f"GET {blob_path('large', large.blobs[1])} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        while not any(kind == "blobs" for kind, _, _ in stack.watch.answers):  # noqa: ASYNC110 (the front tells nobody else)
+        while not any(kind == "blobs" for kind, *_ in stack.watch.answers):  # noqa: ASYNC110 (the front tells nobody else)
             await asyncio.sleep(0.01)
         writer.close()
         assert stack.watch.cuts == []
@@ -620,7 +621,7 @@ async def test_a_client_that_leaves_in_mid_blob_is_no_mistake_of_ours():
         async with stack.ask(blob_path("large", large.blobs[1])) as response:
             await response.content.readexactly(100_000)
             response.close()
-        while not any(kind == "blobs" for kind, _, _ in stack.watch.answers):  # noqa: ASYNC110 (the front tells nobody else)
+        while not any(kind == "blobs" for kind, *_ in stack.watch.answers):  # noqa: ASYNC110 (the front tells nobody else)
             await asyncio.sleep(0.01)
         assert stack.watch.cuts == []
         assert stack.watch.refusals == []

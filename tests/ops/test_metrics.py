@@ -18,6 +18,7 @@ from support.ops import (
 from support.stores import LATER, key, refused
 
 from proxy.front import errors
+from proxy.front.errors import Outcome
 from proxy.front.refusals import Form
 from proxy.front.routes import Kind
 from proxy.oci.errors import (
@@ -36,13 +37,17 @@ def test_requests():
     metrics = make_metrics()
     metrics.begun()
     metrics.begun()
-    metrics.answered("manifests", "GET", 200, 0.002)
+    metrics.answered("manifests", "GET", 200, "served", 0.002)
     assert sample(metrics, "sealgate_requests_in_flight") == 1
-    assert sample(metrics, "sealgate_requests_total", kind="manifests", method="GET", status="200") == 1
+    assert (
+        sample(metrics, "sealgate_requests_total", kind="manifests", method="GET", status="200", outcome="served") == 1
+    )
     assert sample(metrics, "sealgate_request_seconds_bucket", kind="manifests", le="0.001") == 0
     assert sample(metrics, "sealgate_request_seconds_bucket", kind="manifests", le="0.0025") == 1
-    metrics.answered("manifests", "GET", 200, 0.002)
-    assert sample(metrics, "sealgate_requests_total", kind="manifests", method="GET", status="200") == 2
+    metrics.answered("manifests", "GET", 200, "served", 0.002)
+    assert (
+        sample(metrics, "sealgate_requests_total", kind="manifests", method="GET", status="200", outcome="served") == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,8 +131,8 @@ def test_no_stranger_makes_a_series():
         odd = f"odd{n}"
         object.__setattr__(strange.verdict, "rule", odd)
         metrics.begun()
-        metrics.answered(odd, odd, 1000 + n, 0)
-        metrics.answered("blobs", f"{odd}", 200, 0)
+        metrics.answered(odd, odd, 1000 + n, odd, 0)
+        metrics.answered("blobs", f"{odd}", 200, "served", 0)
         metrics.sent(odd, 1)
         metrics.looked_up(odd, hit=True)
         metrics.judged(strange, 0)
@@ -141,7 +146,9 @@ def test_no_stranger_makes_a_series():
         metrics.trust_root_refresh("public-good", odd)
     assert not [one for one in series(metrics) if any("odd" in value for value in one.labels.values())]
     assert len(metrics._answers) == 1
-    assert sample(metrics, "sealgate_requests_total", kind="other", method="other", status="other") == 3
+    assert (
+        sample(metrics, "sealgate_requests_total", kind="other", method="other", status="other", outcome="other") == 3
+    )
 
 
 def test_an_image_without_a_rule_has_its_own_name():
@@ -158,7 +165,7 @@ def test_a_warm_request_makes_nothing_new():
 
     def warm():
         metrics.begun()
-        metrics.answered("manifests", "GET", 200, 0.0001)
+        metrics.answered("manifests", "GET", 200, "served", 0.0001)
 
     warm()
     assert metrics._answers == before
@@ -196,8 +203,18 @@ def test_every_refusal_of_the_front_has_its_own_label(refusal):
 def test_every_kind_of_request_has_its_own_label(kind):
     metrics = make_metrics()
     metrics.begun()
-    metrics.answered(kind, "GET", 200, 0)
-    assert sample(metrics, "sealgate_requests_total", kind=kind.value, method="GET", status="200") == 1
+    metrics.answered(kind, "GET", 200, "served", 0)
+    assert (
+        sample(metrics, "sealgate_requests_total", kind=kind.value, method="GET", status="200", outcome="served") == 1
+    )
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_has_its_own_label(outcome):
+    metrics = make_metrics()
+    metrics.begun()
+    metrics.answered("blobs", "GET", 403, outcome, 0)
+    assert sample(metrics, "sealgate_requests_total", kind="blobs", method="GET", status="403", outcome=outcome.value)
 
 
 @pytest.mark.parametrize("form", Form)
@@ -213,6 +230,12 @@ def test_warm_manifests_are_counted_when_the_counters_are_read():
         metrics.warm(method)
     for _ in range(2):
         metrics.render()
-        assert sample(metrics, "sealgate_requests_total", kind="manifests", method="GET", status="200") == 2
-        assert sample(metrics, "sealgate_requests_total", kind="manifests", method="HEAD", status="200") == 1
+        assert (
+            sample(metrics, "sealgate_requests_total", kind="manifests", method="GET", status="200", outcome="served")
+            == 2
+        )
+        assert (
+            sample(metrics, "sealgate_requests_total", kind="manifests", method="HEAD", status="200", outcome="served")
+            == 1
+        )
         assert sample(metrics, "sealgate_cache_requests_total", cache="response", result="hit") == 3

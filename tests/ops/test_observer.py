@@ -121,8 +121,10 @@ def test_what_concerns_metrics_only(told):
     told.it.begun()
     told.it.looked_up("tag", hit=True)
     told.it.sent("blobs", 3)
-    told.it.answered("blobs", "GET", 200, 0.1)
-    assert sample(told.metrics, "sealgate_requests_total", kind="blobs", method="GET", status="200") == 1
+    told.it.answered("blobs", "GET", 200, "served", 0.1)
+    assert (
+        sample(told.metrics, "sealgate_requests_total", kind="blobs", method="GET", status="200", outcome="served") == 1
+    )
     assert sample(told.metrics, "sealgate_sent_bytes_total", kind="blobs") == 3
 
 

@@ -40,7 +40,7 @@ def sample(metrics, name, **labels):
 def exercise(metrics):
     """Call everything once, so that every series exists."""
     metrics.begun()
-    metrics.answered("manifests", "GET", 200, 0.001)
+    metrics.answered("manifests", "GET", 200, "served", 0.001)
     metrics.sent("blobs", 10)
     metrics.looked_up("verdict", hit=True)
     metrics.judged(REFUSED, 0.1)

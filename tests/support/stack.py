@@ -88,8 +88,8 @@ class Watch(Watcher):
     def begun(self) -> None:
         pass
 
-    def answered(self, kind, method, status, seconds):
-        self.answers.append((str(kind), method, status))
+    def answered(self, kind, method, status, outcome, seconds):
+        self.answers.append((str(kind), method, status, str(outcome)))
 
     def refused(self, request, image, refusal, form, decision):
         self.refusals.append((image, refusal.label, str(form)))
