@@ -148,6 +148,8 @@ class SignatureRegistry(Table):
     username: str | None = None
     password_file: RelativePath | None = None
     password_env: str | None = None
+    client_certificate: RelativePath | None = None
+    client_key: RelativePath | None = None
     insecure_http: bool = False
     token_realms: list[str] = Field(default_factory=list)
     redirect_hosts: list[str] = Field(default_factory=list)

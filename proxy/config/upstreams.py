@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from proxy.config.files import read_file
 from proxy.config.mistakes import Mistake, key_path, read_table
 from proxy.config.schema import SignatureRegistry, Upstream
 from proxy.oci.errors import MalformedError
@@ -15,11 +14,10 @@ from proxy.oci.reference import DOCKER_HUB
 from proxy.upstream.base_url import BaseUrl
 from proxy.upstream.endpoint import Credentials, Endpoint
 from proxy.upstream.forward_proxy import DIRECT, NONE, Proxies, Proxy
+from proxy.upstream.tls import check_client_certificate
 
 # Docker Hub's name in image names is not where its API is.
 _DOCKER_HUB_URL = "https://registry-1.docker.io"
-# Identity tokens are the longest passwords; 16 KiB is what a header may have.
-PASSWORD_BYTES_MAX = 16 * 1024
 
 
 def read_upstreams(
@@ -53,8 +51,7 @@ def _with_signatures(mirror: Endpoint, table: Mapping[str, Any], folder: Path, m
 
 def _endpoint(name: str, read: SignatureRegistry, where: Sequence[str], mistakes: list[Mistake]) -> Endpoint | None:
     try:
-        if read.ca_file is not None:
-            check_ca_file(read.ca_file)
+        _check_files(read)
         return Endpoint(
             name,
             read.url if read.url is not None else _DOCKER_HUB_URL if name == DOCKER_HUB else f"https://{name}",
@@ -64,11 +61,22 @@ def _endpoint(name: str, read: SignatureRegistry, where: Sequence[str], mistakes
             frozenset(read.token_realms),
             frozenset(read.redirect_hosts),
             proxies=read_proxies(read.proxy),
+            client_certificate=read.client_certificate,
+            client_key=read.client_key,
         )
     except MalformedError as err:
         what, _, hint = str(err).partition("; ")
         mistakes.append(Mistake(key_path(*where), what, hint))
         return None
+
+
+def _check_files(read: SignatureRegistry) -> None:
+    if read.ca_file is not None:
+        check_ca_file(read.ca_file)
+    if (read.client_certificate is None) != (read.client_key is None):
+        raise MalformedError("client_certificate and client_key go together; give both or none")
+    if read.client_certificate is not None and read.client_key is not None:
+        check_client_certificate(read.client_certificate, read.client_key)
 
 
 def _credentials(read: SignatureRegistry) -> Credentials | None:
@@ -78,15 +86,10 @@ def _credentials(read: SignatureRegistry) -> Credentials | None:
     if read.username is None or len(given) != 1:
         raise MalformedError("username needs either password_file or password_env beside it, and neither goes without")
     if read.password_file is not None:
-        content = read_file(read.password_file, PASSWORD_BYTES_MAX)
-        try:
-            password = content.decode().rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise MalformedError(f"{read.password_file}: is not UTF-8") from None
-    else:
-        password = os.environ.get(read.password_env or "", "")
+        return Credentials.read(read.username, read.password_file)
+    password = os.environ.get(read.password_env or "", "")
     if not password:
-        raise MalformedError(f"the password in {read.password_file or read.password_env} is empty or not there")
+        raise MalformedError(f"the password in {read.password_env} is empty or not there")
     return Credentials(read.username, password)
 
 

@@ -19,7 +19,8 @@ from proxy.oci.errors import MalformedError, RegistryError, UnavailableError, Up
 from proxy.oci.strict_json import loads_object
 from proxy.upstream.answers import network_errors, read_at_most, reason_of, status_error
 from proxy.upstream.challenge import Challenge
-from proxy.upstream.endpoint import IDENTITY_TOKEN_USER, Credentials, Endpoint
+from proxy.upstream.credentials import IDENTITY_TOKEN_USER, Credentials, CurrentCredentials
+from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.origins import read_origin, token_service
 from proxy.upstream.pool import Pool
 
@@ -53,6 +54,7 @@ class Authenticator:
     def __init__(self, endpoint: Endpoint, pool: Pool, clock: Callable[[], float]) -> None:
         self._endpoint = endpoint
         self._pool = pool
+        self._credentials = CurrentCredentials(endpoint.credentials, clock)
         self._challenge: Challenge | None = None
         self._tokens: TLRUCache[str, _Token] = TLRUCache(TOKENS_MAX, _expiry, timer=clock)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -72,6 +74,8 @@ class Authenticator:
         UnavailableError where the token service gives no usable answer.
         """
         challenge = self._choose(challenges)
+        if refused is not None:
+            self._credentials.renew()
         named = challenge.parameters.get("scope", "")
         scope = named if _PULL_SCOPE.fullmatch(named) else _scope(repository)
         authorization = await self._answer(challenge, scope, refused)
@@ -91,11 +95,12 @@ class Authenticator:
     async def _answer(self, challenge: Challenge, scope: str, refused: str | None) -> str:
         if challenge.scheme == "bearer":
             return await self._bearer(challenge, scope, refused)
-        if self._endpoint.credentials is None:
+        credentials = self._credentials.now()
+        if credentials is None:
             raise UpstreamDeniedError(
                 f"{self._endpoint.name} asks for a user name and password, and none is configured"
             )
-        return _basic(self._endpoint.credentials)
+        return _basic(credentials)
 
     async def _bearer(self, challenge: Challenge, scope: str, refused: str | None) -> str:
         lock = self._locks.setdefault(scope, asyncio.Lock())
@@ -107,6 +112,14 @@ class Authenticator:
         return f"Bearer {token.value}"
 
     async def _request(self, challenge: Challenge, scope: str) -> _Token:
+        try:
+            return await self._request_as(self._credentials.now(), challenge, scope)
+        except UpstreamDeniedError:
+            if not self._credentials.renew():
+                raise
+        return await self._request_as(self._credentials.now(), challenge, scope)
+
+    async def _request_as(self, credentials: Credentials | None, challenge: Challenge, scope: str) -> _Token:
         endpoint = self._endpoint
         realm = challenge.parameters.get("realm", "")
         registry = read_origin(endpoint.url)
@@ -114,23 +127,23 @@ class Authenticator:
         self._pool.guard.lead(registry, url)
         server = f"the token service {url.host}"
         query = {"service": challenge.parameters.get("service", ""), "scope": scope}
-        request = _token_request(url, {name: text for name, text in query.items() if text}, endpoint.credentials)
+        request = _token_request(url, {name: text for name, text in query.items() if text}, credentials)
         with network_errors(server):
             async with await self._pool.request(*request) as response:
                 if response.status != _OK:
-                    raise await self._refusal(server, response)
+                    raise await _refusal(server, response, credentials)
                 body = await read_at_most(response, _ANSWER_BYTES_MAX)
         if len(body) > _ANSWER_BYTES_MAX:
             raise UnavailableError(f"{server} sent more than {_ANSWER_BYTES_MAX} bytes")
         return _read_token(server, body)
 
-    async def _refusal(self, server: str, response: ClientResponse) -> RegistryError:
-        credentials = self._endpoint.credentials
-        known = secrets_in(_basic(credentials), credentials.password) if credentials is not None else ()
-        text = await reason_of(response, known)
-        if response.status in {400, 404}:  # how several registries refuse unknown repositories or credentials
-            return UpstreamDeniedError(f"{server} refuses us a token ({response.status})" + (text and f": {text}"))
-        return status_error(server, response.status, response.headers, "token", text)
+
+async def _refusal(server: str, response: ClientResponse, credentials: Credentials | None) -> RegistryError:
+    known = secrets_in(_basic(credentials), credentials.password) if credentials is not None else ()
+    text = await reason_of(response, known)
+    if response.status in {400, 404}:  # how several registries refuse unknown repositories or credentials
+        return UpstreamDeniedError(f"{server} refuses us a token ({response.status})" + (text and f": {text}"))
+    return status_error(server, response.status, response.headers, "token", text)
 
 
 def secrets_in(authorization: str | None, *more: str) -> tuple[str, ...]:

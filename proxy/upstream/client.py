@@ -35,6 +35,7 @@ from proxy.upstream.listing import LISTING_BYTES_MAX, all_referrers, next_page, 
 from proxy.upstream.observer import Observer
 from proxy.upstream.pool import Pool
 from proxy.upstream.retry import Backoff
+from proxy.upstream.tls import Contexts
 from proxy.upstream.transport import Request, Transport
 
 T = TypeVar("T")
@@ -73,10 +74,10 @@ class Upstream:
 
     async def __aenter__(self) -> Self:
         """Open the pools; raises MalformedError where a file of the endpoint cannot be used."""
-        limits, guard = self._limits, Guard(self._endpoint)
+        limits, guard, tls = self._limits, Guard(self._endpoint), Contexts(self._endpoint, self._backoff.clock)
         self._admission = Admission(self._name, BLOB_CONNECTIONS_MAX)
-        short = Pool(self._endpoint, guard, _UNLIMITED, limits.connect, limits.read)
-        blobs = Pool(self._endpoint, guard, _UNLIMITED, limits.connect, limits.blob_stall)
+        short = Pool(guard, tls, _UNLIMITED, limits.connect, limits.read)
+        blobs = Pool(guard, tls, _UNLIMITED, limits.connect, limits.blob_stall)
         for pool in (short, blobs):
             await self._stack.enter_async_context(pool)
         authenticator = Authenticator(self._endpoint, short, self._backoff.clock)

@@ -12,7 +12,6 @@ Behind a proxy the proxy resolves and dials: there only the written form of a ho
 
 from collections.abc import Set as AbstractSet
 from socket import AF_INET, EAI_NODATA, AddressFamily
-from ssl import SSLContext
 
 from aiohttp import ClientRequest, ClientTimeout, TCPConnector, ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -101,8 +100,8 @@ class GuardedConnector(TCPConnector):
     That covers addresses that were written as such, which aiohttp does not resolve.
     """
 
-    def __init__(self, guard: Guard, limit: int, context: SSLContext) -> None:
-        super().__init__(resolver=GuardedResolver(guard, ThreadedResolver()), limit=limit, ssl=context)
+    def __init__(self, guard: Guard, limit: int) -> None:
+        super().__init__(resolver=GuardedResolver(guard, ThreadedResolver()), limit=limit)
         self._guard = guard
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:  # noqa: ASYNC109 (aiohttp's)

@@ -1,32 +1,16 @@
 """An upstream as it is configured: where it is, how it is trusted, what we may show it, how long we wait."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.oci.errors import MalformedError
 from proxy.oci.reference import canonical_registry
 from proxy.upstream.base_url import BaseUrl
+from proxy.upstream.credentials import IDENTITY_TOKEN_USER, Credentials
 from proxy.upstream.forward_proxy import DIRECT, Proxies
 from proxy.upstream.origins import is_loopback
 
-# The user name that Docker's credential helpers give with an identity (refresh) token (docker-credential-helpers).
-IDENTITY_TOKEN_USER = "<token>"  # noqa: S105 (a name, not a secret)
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What we show to one registry and its token service, to nobody else.
-
-    With the user name `<token>` the password is an identity token (distribution, oauth.md).
-    """
-
-    username: str
-    password: str = field(repr=False)
-
-    def __post_init__(self) -> None:
-        """Refuse what HTTP Basic cannot carry (RFC 7617, section 2)."""
-        if ":" in self.username or not (self.username + self.password).isprintable():
-            raise MalformedError("a user name must not have a colon, nor it or its password control characters")
+__all__ = ["IDENTITY_TOKEN_USER", "Credentials", "Endpoint", "Limits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +23,7 @@ class Endpoint:
     `insecure_http`. `token_realms` and `redirect_hosts` are host names (or `host:port`) of token services and of
     storage that the rules of `origins` would refuse. `signatures` is the registry that this one is a mirror of, where
     the mirror loses signatures: asked for these besides it, with nothing of what is said here about the mirror.
+    `client_certificate` and `client_key` (PEM) are shown to the registry and the hosts of `token_realms`, no others.
     `proxies` are asked in place of the host of a URL, also for its token service and storage.
     Raises MalformedError for a name or URL that does not fit.
     """
@@ -52,6 +37,8 @@ class Endpoint:
     redirect_hosts: frozenset[str] = frozenset()
     signatures: "Endpoint | None" = None
     proxies: Proxies = DIRECT
+    client_certificate: Path | None = None
+    client_key: Path | None = None
 
     def __post_init__(self) -> None:
         """Check once what everything below relies on."""

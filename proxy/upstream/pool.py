@@ -11,8 +11,7 @@ from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
 from yarl import URL
 
 from proxy.upstream.dialling import Guard, GuardedConnector
-from proxy.upstream.endpoint import Endpoint
-from proxy.upstream.tls import client_context
+from proxy.upstream.tls import Contexts
 
 # Signed storage URLs and tokens pass aiohttp's default of 8190 (measured); 32 KiB is what large front servers allow.
 HEADER_BYTES_MAX = 32 * 1024
@@ -23,15 +22,16 @@ READ_BUFFER_BYTES = 1024 * 1024
 class Pool:
     """An async context manager; `guard` says which addresses may be dialled."""
 
-    def __init__(self, endpoint: Endpoint, guard: Guard, connections: int, connect: float, read: float) -> None:
+    def __init__(self, guard: Guard, tls: Contexts, connections: int, connect: float, read: float) -> None:
         """Allow so many connections (0: any number); a wait for a free one counts as connecting. Times are in seconds.
 
-        Raises MalformedError where a file of the endpoint cannot be used. For use on a running event loop.
+        For use on a running event loop.
         """
         self.guard = guard
-        self._proxies = endpoint.proxies
+        self._proxies = guard.endpoint.proxies
+        self._tls = tls
         self._session = ClientSession(
-            connector=GuardedConnector(guard, connections, client_context(endpoint)),
+            connector=GuardedConnector(guard, connections),
             timeout=ClientTimeout(total=None, connect=connect, sock_connect=connect, sock_read=read),
             cookie_jar=DummyCookieJar(),
             headers={hdrs.USER_AGENT: "sealgate"},
@@ -65,5 +65,6 @@ class Pool:
             proxy_headers=shown,
             proxy=proxy.url if proxy is not None else None,
             data=form,
+            ssl=self._tls.of(url),
             allow_redirects=False,
         )

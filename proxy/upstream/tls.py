@@ -1,10 +1,16 @@
-"""TLS to upstreams: who is trusted, and why a connection failed."""
+"""TLS to upstreams: who is trusted, what is shown, and why a connection failed."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from yarl import URL
 
 from proxy.oci.errors import MalformedError
+from proxy.upstream.base_url import BaseUrl
 from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.origins import host_of, is_listed
+from proxy.upstream.watched import Watched
 
 # OpenSSL, x509_vfy.h: the X509_V_ERR_ codes that people meet, and what helps.
 _UNKNOWN_AUTHORITY = "its authority is unknown: name the authority's certificate in ca_file"
@@ -34,15 +40,75 @@ _HANDSHAKE_FAULTS: Mapping[str, str] = {
 }
 
 
-def client_context(endpoint: Endpoint) -> ssl.SSLContext:
-    """Return what an upstream is dialled with; raises MalformedError where a file of it cannot be used."""
+class Contexts:
+    """The TLS contexts of one endpoint, made again when one of its files changes.
+
+    While the new files cannot be used (one of two is replaced already), those of before are.
+    """
+
+    def __init__(self, endpoint: Endpoint, clock: Callable[[], float]) -> None:
+        """Read the files; raises MalformedError where one cannot be used."""
+        self._endpoint = endpoint
+        self._registry = BaseUrl.parse(endpoint.url).origin.raw_host
+        files = (endpoint.ca_file, endpoint.client_certificate, endpoint.client_key)
+        self._watched = Watched([file for file in files if file is not None], clock)
+        self._with, self._without = self._made()
+
+    def of(self, url: URL) -> ssl.SSLContext:
+        """Return the context for a URL; with the client certificate only where that may be shown."""
+        if self._watched.changed():
+            try:
+                self._with, self._without = self._made()
+            except MalformedError:
+                self._watched.forget()
+        shown = url.raw_host == self._registry or is_listed(host_of(url), url.port, self._endpoint.token_realms)
+        return self._with if shown else self._without
+
+    def _made(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        endpoint = self._endpoint
+        without = trusting(endpoint.ca_file)
+        if endpoint.client_certificate is None or endpoint.client_key is None:
+            return without, without
+        shown = trusting(endpoint.ca_file)
+        _load_pair(shown, endpoint.client_certificate, endpoint.client_key)
+        return shown, without
+
+
+def trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """Return a context that trusts the system's authorities and those of a file; MalformedError where it is none.
+
+    The same for all versions of Python: 3.13 began to refuse authorities without key usage or key identifiers, as many
+    companies have (VERIFY_X509_STRICT), and to take an intermediate authority for trusted where it is in the file
+    (VERIFY_X509_PARTIAL_CHAIN). Go, and with it every client of ours, does neither the one nor refuses the other.
+    """
     context = ssl.create_default_context()
-    if endpoint.ca_file is not None:
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if ca_file is not None:
         try:
-            context.load_verify_locations(endpoint.ca_file)
+            context.load_verify_locations(ca_file)
         except (OSError, ssl.SSLError) as err:
-            raise MalformedError(f"the CA file {endpoint.ca_file} cannot be used: {err}") from None
+            raise MalformedError(f"the CA file {ca_file} cannot be used: {err}") from None
     return context
+
+
+def check_client_certificate(certificate: Path, key: Path) -> None:
+    """Raise MalformedError where the files are not a certificate and its key."""
+    _load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, key)
+
+
+def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    try:
+        # An empty password, so that an encrypted key is a mistake and not a question on the terminal.
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError:
+        what = f"{certificate} and {key} are not a certificate in PEM and its unencrypted key"
+        raise MalformedError(f"client_certificate: {what}") from None
+    except OSError as err:
+        for path in (certificate, key):
+            if not path.is_file():
+                raise MalformedError(f"{path}: {(err.strerror or 'cannot be read').lower()}") from None
+        raise MalformedError(f"client_certificate: {(err.strerror or 'cannot be read').lower()}") from None
 
 
 def certificate_fault(error: BaseException) -> str:

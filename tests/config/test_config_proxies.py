@@ -40,6 +40,12 @@ def test_who_is_asked_through_which_proxy(tmp_path, monkeypatch, key, environmen
     assert (root.proxy_authorization is not None) == any("s3cret" in one for one in (key, *environment.values()))
 
 
+def test_client_certificates(tmp_path):
+    tls = make_tls(tmp_path)
+    made = settings(tmp_path, HUB, 'client_certificate = "tls.crt"\nclient_key = "tls.key"').upstreams["docker.io"]
+    assert (made.client_certificate, made.client_key) == (tls.certificate, tls.key)
+
+
 def test_the_registry_of_signatures_has_its_own(tmp_path):
     table = 'signatures = { url = "https://signatures.corp", proxy = "proxy.corp" }'
     made = settings(tmp_path, HUB, 'url = "https://mirror.corp"', 'proxy = "none"', table).upstreams["docker.io"]
@@ -57,6 +63,8 @@ def test_whom_a_refresh_trusts(tmp_path):
     ("text", "mistake"),
     [
         (HUB + 'proxy = "socks5://ann:s3cret@a"', '"docker.io": proxy is not the URL of an HTTP proxy (write http://h'),
+        (HUB + 'client_key = "absent"', '"docker.io": client_certificate and client_key go together (give both'),
+        (HUB + 'client_key = "absent"\nclient_certificate = "absent"', "/absent: no such file or directory"),
         (HUB + "proxy = 1", '"docker.io".proxy: should be a text'),
         (
             "[trust_roots.public-good]\nproxy = 'ftp://ann:s3cret@a'",

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 
 import pytest
 from support.faulty import Reply, faulty
@@ -15,6 +16,7 @@ from proxy.oci.reference import Reference
 from proxy.upstream.dialling import Guard
 from proxy.upstream.endpoint import Credentials, Endpoint
 from proxy.upstream.pool import Pool
+from proxy.upstream.tls import Contexts
 
 IMAGE = image("web")
 TAG = Reference(REPOSITORY, tag="v1")
@@ -120,7 +122,10 @@ async def test_names_of_token_services(names, address, passes):
 async def test_a_peer_that_is_not_where_it_may_be_is_sent_nothing():
     """Addresses that are written as such are not resolved, so the connection itself is looked at."""
     guard = Guard(Endpoint(REGISTRY, "https://registry.example"))
-    async with faulty({"/x": GOOD}) as (server, url), Pool(guard.endpoint, guard, 1, 5, 5) as pool:
+    async with (
+        faulty({"/x": GOOD}) as (server, url),
+        Pool(guard, Contexts(guard.endpoint, time.monotonic), 1, 5, 5) as pool,
+    ):
         with pytest.raises(UnavailableError, match="internal address"):
             await pool.request("GET", URL(url) / "x", {})
         await asyncio.sleep(0)

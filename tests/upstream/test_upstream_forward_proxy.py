@@ -1,5 +1,7 @@
 """Forward proxies: the environment as Go reads it, a setting of each upstream, and nothing else of the environment."""
 
+import time
+
 import pytest
 from support.faulty import Reply, faulty
 from support.forward import forward
@@ -15,6 +17,7 @@ from proxy.upstream.dialling import Guard
 from proxy.upstream.endpoint import Credentials, Endpoint
 from proxy.upstream.forward_proxy import Proxies, Proxy
 from proxy.upstream.pool import Pool
+from proxy.upstream.tls import Contexts
 
 IMAGE = image("web")
 TAG = Reference(REPOSITORY, tag="v1")
@@ -174,7 +177,7 @@ async def test_a_request_to_the_proxys_own_port_is_no_way_in():
     """It is resolved as the proxy, and then seen not to be asked as one."""
     async with forward() as (proxy, there):
         endpoint = Endpoint(REGISTRY, "https://registry.test", proxies=Proxies(https=Proxy.parse(there)))
-        async with Pool(endpoint, Guard(endpoint), 1, 5, 5) as pool:
+        async with Pool(Guard(endpoint), Contexts(endpoint, time.monotonic), 1, 5, 5) as pool:
             with pytest.raises(UnavailableError, match="internal address"):
                 await pool.request("GET", URL(there), {})
     assert proxy.asked == []

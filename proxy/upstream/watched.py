@@ -1,0 +1,49 @@
+"""Files that are replaced while we run: passwords, tokens, certificates (Kubernetes secrets, cert-manager, agents)."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+# How soon a change is noticed, in seconds; looking costs a few microseconds for each file.
+LOOK_SECONDS = 1.0
+
+_Signature = tuple[tuple[int, int, int, int] | None, ...]
+
+
+class Watched:
+    """Tells when one of some files is another than before.
+
+    A replaced file has another inode, a written one another time or size; where none of them is, `forget` helps.
+    """
+
+    def __init__(self, files: Sequence[Path], clock: Callable[[], float]) -> None:
+        self._files = files
+        self._clock = clock
+        self._looked = clock()
+        self._seen: _Signature | None = self._signature()
+
+    def changed(self) -> bool:
+        """Whether there is something else to read since this was last true; looks once in LOOK_SECONDS."""
+        now = self._clock()
+        if not self._files or now - self._looked < LOOK_SECONDS:
+            return False
+        self._looked = now
+        signature = self._signature()
+        if signature == self._seen:
+            return False
+        self._seen = signature
+        return True
+
+    def forget(self) -> None:
+        """Take the files for changed, for they could not be read, or what was read is refused."""
+        self._seen = None
+
+    def _signature(self) -> _Signature:
+        return tuple(_stat(file) for file in self._files)
+
+
+def _stat(file: Path) -> tuple[int, int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
