@@ -163,7 +163,7 @@ def twists(shop: Workshop) -> Iterator[Case]:
             yield shop.case(f"{shape.name}, {name}", draft, asked)
     for name, draft, asked in _bundles(shop):
         yield shop.case(name, draft, asked)
-    for name, artifact, asked in _contents(shop):
+    for name, artifact, asked in (*_chains(shop), *_contents(shop)):
         yield shop.case(name, artifact, asked)
 
 
@@ -262,6 +262,7 @@ def _entries(shop: Workshop, shape: Shape) -> Iterator[_Twist]:
 
 def _bundles(shop: Workshop) -> Iterator[_Twist]:
     asked, key = Asked(), Asked(shop.key)
+    stamps = Asked(arguments=("--use-signed-timestamps",))
     good = shop.made(Shape.BUNDLE)
     (entry,) = good.entries
     beside = shop.strange.logged(good, shop.at)
@@ -272,7 +273,6 @@ def _bundles(shop: Workshop) -> Iterator[_Twist]:
     junk = replace(strange, body=b"{}")
     yield "BUNDLE, junk of another log besides", replace(good, entries=(*good.entries, junk)), asked
     rekor2 = shop.made(Shape.BUNDLE, logs=("rekor2",), stamped=True)
-    stamps = Asked(arguments=("--use-signed-timestamps",))
     yield "BUNDLE, Rekor 2", rekor2, stamps
     (entry2,) = rekor2.entries
     short = replace(entry2, log_id=entry2.log_id[:4])
@@ -282,7 +282,15 @@ def _bundles(shop: Workshop) -> Iterator[_Twist]:
     yield "BUNDLE, Rekor 2, two timestamps", shop.sigstore.stamped(rekor2, shop.at), stamps
     yield "BUNDLE, one entry twice", replace(good, entries=good.entries * 2), asked
     yield "BUNDLE, promise only", replace(good, entries=(replace(entry, proof=None),)), asked
-    yield "BUNDLE, proof only", replace(good, entries=(replace(entry, promise=None),)), asked
+    alone = replace(entry, promise=None)
+    yield "BUNDLE, proof only", replace(good, entries=(alone,)), asked
+    stamped = replace(good, entries=(alone,), timestamps=shop.sigstore.stamped(good, shop.at).timestamps)
+    yield "BUNDLE, proof and timestamp", stamped, stamps
+    late = replace(alone, time=alone.time + 3600)
+    yield "BUNDLE, proof and timestamp, another time stated", replace(stamped, entries=(late,)), stamps
+    early = replace(alone, time=0)
+    yield "BUNDLE, proof and timestamp, no time stated", replace(stamped, entries=(early,)), stamps
+    yield "BUNDLE, proof and timestamp, another number", replace(stamped, entries=(replace(alone, index=7),)), stamps
     lies = replace(entry.proof, size=entry.proof.size + 1)
     yield "BUNDLE, a proof of another size", replace(good, entries=(replace(entry, proof=lies),)), asked
     keyed = shop.made(Shape.BUNDLE, shop.key)
@@ -303,6 +311,37 @@ def _bundles(shop: Workshop) -> Iterator[_Twist]:
     yield "BUNDLE, attestation of another type", attested, Asked(predicate="https://other.test")
     yield "BUNDLE, attestation as signature", attested, asked
     yield "BUNDLE, signature as attestation", good, Asked(predicate=PREDICATE)
+
+
+def _chains(shop: Workshop) -> Iterator[_Twist]:
+    """Bundles v0.3 with a chain, before a trust root that has the root alone, or all."""
+    intermediate, anchor = shop.sigstore.authority.certificate_chain
+    strange = shop.strange.authority.certificate_chain[0]
+    own = shop.sigstore.authority.window
+    alone = SimpleNamespace(certificate_chain=[anchor], window=own)
+    good = shop.made(Shape.BUNDLE)
+    chains = {
+        "a chain": [intermediate],
+        "a chain of one": [],
+        "a chain with its root": [intermediate, anchor],
+        "a chain with a stranger behind": [intermediate, strange],
+        "a chain with a stranger before": [strange, intermediate],
+        "a chain of a stranger": [strange],
+        "a chain with a leaf": [intermediate, good.certificate],
+    }
+    roots = {"the root alone": shop.sigstore.trusted_root(certificateAuthorities=[alone]), "all": None}
+    for (name, chain), (which, root), allowed in product(chains.items(), roots.items(), (False, True)):
+        document = good.bundle()
+        raw = [{"rawBytes": base64.b64encode(one).decode()} for one in (good.certificate, *chain)]
+        del document["verificationMaterial"]["certificate"]
+        document["verificationMaterial"]["x509CertificateChain"] = {"certificates": raw}
+        asked = Asked(
+            demands=Demands(lone_certificate=not allowed),
+            root=root,
+            arguments=("--allow-certificate-chain",) if allowed else (),
+        )
+        artifact = _with_document(good, json.dumps(document).encode())
+        yield f"BUNDLE, {name}, {which} in the trust root, {'' if allowed else 'not '}allowed", artifact, asked
 
 
 def _contents(shop: Workshop) -> Iterator[_Twist]:

@@ -35,7 +35,14 @@ BUNDLE_BYTES_MAX = ARTIFACT_BYTES_MAX
 # images of disks, go by their digest. No limit on those but time.
 CONTENT_BYTES_MAX = 512 * 1024 * 1024
 _AT_ONCE = 1024 * 1024
-_SETTING = re.compile(r"\b(hash|insecure_[a-z_]+) = (?:true|\"([a-z0-9]+)\")")
+# Settings of a signer as refusals name them, and this command's options for them.
+_SETTINGS = (
+    (re.compile(r'\bhash = "([a-z0-9]+)"'), r"--hash \1"),
+    (re.compile(r"\brequire_log = false"), "--insecure-no-log"),
+    (re.compile(r"\binsecure_no_log\b"), "--insecure-no-log"),
+    (re.compile(r"\binsecure_no_certificate_log\b"), "--insecure-no-certificate-log"),
+    (re.compile(r"\binsecure_allow_certificate_chain\b"), "--insecure-allow-certificate-chain"),
+)
 _HEX = re.compile(r"[0-9a-f]+", re.ASCII)
 # What a signature over more than a SHA-256 fails with where that is all that is known.
 _ABOUT_CONTENT = frozenset({Reason.BAD_SIGNATURE, Reason.LOG_NOT_PROVEN, Reason.UNTRUSTED_SIGNER})
@@ -119,12 +126,14 @@ class Signer:
         return self.hashing
 
 
-def check(bundle: Path, signer: Signer, root: TrustRoot, what: str, now: datetime) -> Checked:
-    """Check a bundle against a file, or a digest of it in its place. An entry in a log is demanded.
+def check(  # noqa: PLR0913, PLR0917 (a bundle, and all that decides on it)
+    bundle: Path, signer: Signer, root: TrustRoot, what: str, now: datetime, demands: Demands
+) -> Checked:
+    """Check a bundle against a file, or a digest of it in its place.
 
     Of an identity every timestamp that is there must hold. Raises InputError and OSError for what cannot be used.
     """
-    wanted = Wanted(signer.read(), root, Demands())
+    wanted = Wanted(signer.read(), root, demands)
     file = read_file(what)
     with bundle.open("rb") as opened:
         document = opened.read(BUNDLE_BYTES_MAX + 1)
@@ -137,8 +146,10 @@ def check(bundle: Path, signer: Signer, root: TrustRoot, what: str, now: datetim
 
 
 def _with_options(detail: str) -> str:
-    """Name this command's options where a detail names the settings of a signer: `hash = "sha512"`."""
-    return _SETTING.sub(lambda found: f"--{found[1].replace('_', '-')} {found[2] or ''}".rstrip(), detail)
+    """Name this command's options where a detail names the settings of a signer."""
+    for setting, option in _SETTINGS:
+        detail = setting.sub(option, detail)
+    return detail
 
 
 def trust_root(path: Path | None, *, staging: bool) -> TrustRoot:

@@ -16,8 +16,9 @@ from proxy.cli import demo as demonstration
 from proxy.cli.clients import Client, Endpoint, check_registries, setups
 from proxy.cli.install import read_ca, write
 from proxy.cli.interrupted import TERMINATED
-from proxy.cli.options import CONFIG, Config, Json, read_reference
+from proxy.cli.options import CONFIG, AllowChain, Config, Json, NoCertificateLog, NoLog, read_reference
 from proxy.config import load
+from proxy.formats.cosign.proof import Demands
 from proxy.oci.reference import DOCKER_HUB
 from proxy.verdict import Accepted, InsecureUnverified, Refused, Undetermined
 
@@ -115,17 +116,26 @@ def verify_bundle(  # noqa: PLR0913, PLR0917 (the client protocol of sigstore-co
     ] = None,
     *,
     staging: Annotated[bool, typer.Option("--staging", help="Sigstore's staging: needs --trusted-root.")] = False,
+    insecure_no_log: NoLog = False,
+    insecure_no_certificate_log: NoCertificateLog = False,
+    insecure_allow_certificate_chain: AllowChain = False,
     as_json: Json = False,
 ) -> None:
     """Check a Sigstore bundle beside a file, without network and without a configuration.
 
-    The signature needs an entry in a transparency log. Where an identity signed, every timestamp must hold.
+    The signature needs an entry in a transparency log. Where an identity signed, every timestamp by an authority of the
+    trust root must hold, and without a log entry there must be one.
 
     Exit code 0: accepted, 1: refused.
     """
     root = bundles.trust_root(trusted_root, staging=staging)
     signer = bundles.Signer(certificate_identity, certificate_oidc_issuer, key, hashing)
-    checked = bundles.check(bundle, signer, root, what, application.clock())
+    demands = Demands(
+        log=not insecure_no_log,
+        certificate_log=not insecure_no_certificate_log,
+        lone_certificate=not insecure_allow_certificate_chain,
+    )
+    checked = bundles.check(bundle, signer, root, what, application.clock(), demands)
     if as_json:
         render.document(checked.document())
     else:

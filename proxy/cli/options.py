@@ -15,6 +15,13 @@ Config = Annotated[
     Path,
     typer.Option("--config", "-c", envvar="SEALGATE_CONFIG", metavar="FILE", help="The configuration, TOML."),
 ]
+NoLog = Annotated[bool, typer.Option("--insecure-no-log", help="Do without an entry in a transparency log.")]
+NoCertificateLog = Annotated[
+    bool, typer.Option("--insecure-no-certificate-log", help="Do without a certificate log's promise (SCT).")
+]
+AllowChain = Annotated[
+    bool, typer.Option("--insecure-allow-certificate-chain", help="Take CAs between from a v0.3 bundle's chain.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -144,9 +144,15 @@ class KeylessTable(CosignTable):
     claim_patterns: dict[str, str] = Field(default_factory=dict)
     insecure_no_log: bool = False
     insecure_no_certificate_log: bool = False
+    insecure_allow_certificate_chain: bool = False
 
     def _demands(self) -> Demands:
-        return Demands(not self.insecure_no_log, self.require_timestamp, not self.insecure_no_certificate_log)
+        return Demands(
+            not self.insecure_no_log,
+            self.require_timestamp,
+            not self.insecure_no_certificate_log,
+            not self.insecure_allow_certificate_chain,
+        )
 
     def _root_name(self) -> str:
         return self.trust_root or PUBLIC_GOOD
@@ -155,6 +161,7 @@ class KeylessTable(CosignTable):
         named = {
             "insecure_no_log": self.insecure_no_log,
             "insecure_no_certificate_log": self.insecure_no_certificate_log,
+            "insecure_allow_certificate_chain": self.insecure_allow_certificate_chain,
         }
         return tuple(f"{name} = true" for name, used in named.items() if used)
 

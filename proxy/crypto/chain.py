@@ -164,6 +164,29 @@ def issuer_at(
     return _untrusted(f"the certificate {flaw[1]}") if flaw else issuer
 
 
+def with_links(authorities: Sequence[Authority], leaf: Certificate, links: Sequence[Certificate]) -> list[Authority]:
+    """Return the authorities, and each with those links below it that lead from the leaf to it by their names.
+
+    `links` are CA certificates that came with the leaf, its issuer first, each the next one's child. They are links
+    and never anchors: a path ends in an authority's own certificates, is valid as a whole, and obeys their constraints.
+    Raises MalformedError for a self-issued one, which could only be meant as anchor, or which is that of no CA.
+    """
+    if any(_unfit_as_link(one) for one in links):
+        raise MalformedError("a certificate that came with the signer's is self-issued or not that of a CA")
+    extended = list(authorities)
+    for count, (child, issuer) in enumerate(pairwise((leaf, *links)), start=1):
+        if child.issuer != issuer.subject:
+            break
+        parts = [part for one in authorities for part in one.parts if part.chain[0].subject == issuer.issuer]
+        extended += [Authority((*links[:count], *part.chain), part.window) for part in parts]
+    return extended
+
+
+def _unfit_as_link(certificate: Certificate) -> bool:
+    constraints = _extension(certificate, BasicConstraints)
+    return certificate.subject == certificate.issuer or not (constraints and constraints.ca)
+
+
 def _path_flaws(
     leaf: Certificate, authority: Authority, moment: datetime, purpose: ObjectIdentifier
 ) -> Iterator[str | None]:

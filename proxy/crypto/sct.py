@@ -40,7 +40,7 @@ def check_scts(leaf: Certificate, issuer: Certificate, logs: Sequence[Transparen
     is one that `parse_certificate` read, which knows SCTs of version 1 only. Raises MalformedError for a time that
     nothing can have, and OverLimitError for more than SCTS_MAX SCTs.
     """
-    scts = _embedded(leaf)
+    scts = embedded_scts(leaf)
     if not scts:
         return _untrusted("the certificate has no SCT: nothing shows that it was logged")
     known = [(log, sct, _time(sct)) for sct in scts for log in logs if log.log_id == sct.log_id]
@@ -61,7 +61,8 @@ def _untrusted(detail: str) -> Failure:
     return Failure(Reason.UNTRUSTED_CERTIFICATE, detail)
 
 
-def _embedded(leaf: Certificate) -> tuple[SignedCertificateTimestamp, ...]:
+def embedded_scts(leaf: Certificate) -> tuple[SignedCertificateTimestamp, ...]:
+    """Return the certificate's SCTs; raises OverLimitError for more than SCTS_MAX."""
     lists = (one.value for one in leaf.extensions if isinstance(one.value, PrecertificateSignedCertificateTimestamps))
     scts = tuple(next(lists, ()))
     if len(scts) > SCTS_MAX:

@@ -147,6 +147,11 @@ def check_inclusion(log: TransparencyLog, proof: InclusionProof, body: bytes) ->
     return None
 
 
+def is_sharded(proof: InclusionProof) -> bool:
+    """Say whether the proof is for a tree of Rekor 1, whose entries are numbered across all its trees."""
+    return _TREE_NUMBER.fullmatch(proof.checkpoint.partition("\n")[0]) is not None
+
+
 def check_promise(
     log: TransparencyLog, promise: bytes, body: bytes, integrated_time: int, log_index: int
 ) -> datetime | Failure:

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.serialization import Encoding
 from support.sigstore.authority import Request
 from support.sigstore.draft import file_of
 from support.sigstore.private import Sigstore
+from support.tsa import Tsa
 
 from proxy.cli import bundles
 from proxy.cli import main as cli
@@ -114,6 +116,74 @@ def test_a_file_is_named_by_the_hash_of_its_key(run, signed, folder, kind, algor
     code, out, _ = run(*command, DIGEST)
     assert code == 1
     assert f"give the file, or {algorithm}:" in "".join(out.split("\n"))
+
+
+def rewritten(folder, change):
+    """Change the bundle that lies there."""
+    document = json.loads((folder / "bundle.json").read_text())
+    change(document)
+    (folder / "bundle.json").write_text(json.dumps(document))
+
+
+def without_entries(document):
+    del document["verificationMaterial"]["tlogEntries"]
+
+
+def refusal(run, *arguments):
+    """Return why it is refused, in one line."""
+    code, out, _ = run(*arguments)
+    assert code == 1
+    return " ".join(out.split())
+
+
+def test_a_key_may_do_without_a_log(run, signed, folder):
+    command = signed()
+    rewritten(folder, without_entries)
+    assert "--insecure-no-log does without" in refusal(run, *command, "app")
+    assert run(*command, "--insecure-no-log", "app")[0] == 0
+    (folder / "app").write_bytes(b"other")
+    refusal(run, *command, "--insecure-no-log", "app")
+
+
+def test_an_identity_without_a_log_needs_a_timestamp(run, folder):
+    stamping = Sigstore.create(tsa=Tsa.create())
+    (folder / "root.json").write_text(json.dumps(stamping.trusted_root()))
+    request = Request(key=SigningKey.generate(), at=AT)
+    for stamped in (False, True):
+        draft = stamping.sign(file_of(CONTENT), request, AT, logs=(), stamped=stamped)
+        (folder / "bundle.json").write_text(json.dumps(draft.bundle()))
+        command = ["--bundle", "bundle.json", *KEYLESS]
+        assert "--insecure-no-log does without" in refusal(run, *command, "app")
+        assert run(*command, "--insecure-no-log", "app")[0] == (0 if stamped else 1)
+
+
+def test_an_identity_may_do_without_a_certificate_log(run, folder, sigstore):
+    key = SigningKey.generate()
+    certificate = sigstore.authority.certificate(Request(key=key, at=AT)).public_bytes(Encoding.DER)
+    draft = sigstore.logged(file_of(CONTENT).signed_by(key, certificate), AT)
+    (folder / "bundle.json").write_text(json.dumps(draft.bundle()))
+    command = ["--bundle", "bundle.json", *KEYLESS]
+    assert "--insecure-no-certificate-log does without" in refusal(run, *command, "app")
+    assert run(*command, "--insecure-no-certificate-log", "app")[0] == 0
+
+
+def test_a_chain_may_be_allowed(run, signed, folder, sigstore):
+    command = signed(keyless=True)
+    intermediate, root = ({"rawBytes": base64.b64encode(one).decode()} for one in sigstore.authority.certificate_chain)
+
+    def chain(document):
+        material = document["verificationMaterial"]
+        material["x509CertificateChain"] = {"certificates": [material.pop("certificate"), intermediate]}
+
+    def root_alone(document):
+        document["certificateAuthorities"][0]["certChain"]["certificates"] = [root]
+
+    rewritten(folder, chain)
+    trusted = json.loads((folder / "root.json").read_text())
+    root_alone(trusted)
+    (folder / "root.json").write_text(json.dumps(trusted))
+    assert "--insecure-allow-certificate-chain takes" in refusal(run, *command, "app")
+    assert run(*command, "--insecure-allow-certificate-chain", "app")[0] == 0
 
 
 @pytest.mark.parametrize("hashing", ["sha384", "sha512"])

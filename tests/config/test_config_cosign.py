@@ -157,6 +157,11 @@ def test_whom_each_kind_wants(tmp_path, text, subject, issuer, says, wanted):  #
             Demands(certificate_log=False),
             ("signers.release: insecure_no_certificate_log = true",),
         ),
+        (
+            GITHUB + "\ninsecure_allow_certificate_chain = true",
+            Demands(lone_certificate=False),
+            ("signers.release: insecure_allow_certificate_chain = true",),
+        ),
         (f'type = "cosign-key"\nkey = """{KEY}"""\nrequire_log = true', Demands(certificate_log=False), ()),
     ],
 )
@@ -234,6 +239,7 @@ def test_the_fingerprint_covers_what_is_attested_and_the_trust_root(tmp_path):
         GITHUB + '\nattestation = { predicate = "spdxjson", conditions = ["true"] }',
         GITHUB + '\nattestation = { predicate = "spdxjson", conditions = ["!false"] }',
         GITHUB + "\nrequire_timestamp = true",
+        GITHUB + "\ninsecure_allow_certificate_chain = true",
         GITHUB + '\nsignature_tag_prefix = "x-"',
         GITHUB + '\ntrust_root = "private"',
     ]

@@ -35,6 +35,7 @@ from proxy.crypto.chain import (
     Authority,
     issuer_at,
     parse_certificate,
+    with_links,
 )
 from proxy.crypto.window import Window
 from proxy.oci.errors import MalformedError, OverLimitError
@@ -385,6 +386,76 @@ def test_the_name_of_any_of_a_chain_is_not_enough():
     """A30: a certificate authority of one's own with the name of the second."""
     mine = make_leaf("middle", signer=key("stranger"), extensions=[akid(key("middle"))])
     assert refused("not signed by CA certificate 'CN=middle'", mine, [authority(*THREE)])
+
+
+LINK = make_ca("link", "root", path_length=0)
+HIGH, LOW = make_ca("high", "issuing"), make_ca("low", "high")
+WIDE = authority(issuing(path_length=None), make_ca("root"))
+
+
+@pytest.mark.parametrize(
+    ("leaf", "links", "authorities", "issuer"),
+    [
+        (make_leaf("link"), [LINK], [authority(ROOT)], LINK),
+        (make_leaf("link"), [LINK], [AUTHORITY], LINK),
+        (make_leaf("low"), [LOW, HIGH], [WIDE], LOW),
+        (make_leaf("high"), [HIGH, LOW], [WIDE], HIGH),
+        # What is not needed does no harm: a link that the trust root has, one that leads nowhere.
+        (LEAF, [ISSUING], [AUTHORITY], ISSUING),
+        (LEAF, [LINK], [AUTHORITY], ISSUING),
+        (LEAF, [], [AUTHORITY], ISSUING),
+    ],
+)
+def test_links_may_come_along(leaf, links, authorities, issuer):
+    assert proven(leaf, with_links(authorities, leaf, links)) == issuer
+
+
+@pytest.mark.parametrize(
+    ("leaf", "links", "authorities", "detail"),
+    [
+        # Links are no anchors (A30), and what the trust root's CAs demand of those below holds for them.
+        (make_leaf("link"), [make_ca("link", "nobody")], [AUTHORITY], "which is not in the trust root"),
+        (make_leaf("link"), [make_ca("link", "root", signer=key("nobody"))], [AUTHORITY], "another key than that of"),
+        (
+            make_leaf("link"),
+            [make_ca("link", "root", signer=key("nobody"), extensions=[akid(key("root"))])],
+            [AUTHORITY],
+            "is not signed by CA certificate 'CN=root'",
+        ),
+        (make_leaf("high"), [HIGH], [AUTHORITY], "allows 0 CAs below it, there are 1"),
+        (make_leaf("low"), [LOW, make_ca("high", "issuing", path_length=0)], [WIDE], "allows 0 CAs below it"),
+        (make_leaf("low"), [HIGH, LOW], [WIDE], "which is not in the trust root"),
+        (make_leaf("low"), [LOW], [WIDE], "which is not in the trust root"),
+        (make_leaf("link"), [make_ca("link", "root", end=NOW - SECOND)], [AUTHORITY], "'CN=link' is valid from"),
+        (
+            make_leaf("link"),
+            [make_ca("link", "root", extensions=[purposes(SERVER_AUTH)])],
+            [AUTHORITY],
+            "not for code signing",
+        ),
+        (make_leaf("link"), [LINK], [authority(ROOT, window=Window(NOW + SECOND))], "does not believe"),
+        (make_leaf("link", signer=key("nobody")), [LINK], [AUTHORITY], "another key than that of .*'CN=link'"),
+    ],
+)
+def test_links_are_checked_like_the_trust_roots_own(leaf, links, authorities, detail):
+    assert refused(detail, leaf, with_links(authorities, leaf, links))
+
+
+@pytest.mark.parametrize(
+    "link", [ROOT, make_ca("mine"), LEAF, make_ca("link", "root", without=[x509.BasicConstraints])]
+)
+def test_what_cannot_be_a_link(link):
+    """As sigstore-go has it: an anchor that comes along, and what is no CA."""
+    for links in ([link], [LINK, link]):
+        with pytest.raises(MalformedError, match="self-issued or not that of a CA"):
+            with_links([AUTHORITY], make_leaf("link"), links)
+
+
+def test_a_path_with_links_is_bounded():
+    long = [authority(*(ROOT,) * CHAIN_LENGTH_MAX)]
+    assert with_links(long, LEAF, []) == long
+    with pytest.raises(OverLimitError):
+        with_links(long, LEAF, [ISSUING])
 
 
 STRANGER = authority(make_ca("issuing", own_key=key("stranger")))

@@ -45,13 +45,15 @@ class Bundle:
     """A bundle as it was read. Nothing in it is proven.
 
     `content` is what is signed: a statement in its envelope, or a file. `certificate` is the signer's, in DER, None
-    where a key is meant instead; a key's hint and further certificates are not signed, nor kept.
+    where a key is meant instead; a key's hint is not signed, nor kept. `links` are the certificates behind the signer's
+    in a v0.3 bundle with a chain, in DER, and None where it has none; those of older bundles are not kept.
     """
 
     content: Envelope | Message
     certificate: bytes | None = field(repr=False)
     entries: tuple[LogEntry, ...] = field(default=(), repr=False)
     timestamps: tuple[bytes, ...] = field(default=(), repr=False)
+    links: tuple[bytes, ...] | None = field(default=None, repr=False)
 
     @classmethod
     def parse(cls, document: bytes, versions: frozenset[str] = BUNDLE_TYPES) -> Self:
@@ -61,31 +63,34 @@ class Bundle:
         if version not in versions:
             known = "only v0.3 is read" if versions == BUNDLE_TYPES else "v0.1 to v0.3 are read"
             raise MalformedError(f"the bundle's mediaType is {version!a:.80}; {known}")
-        members = _BUNDLE(members, "the bundle")
+        # Early clients wrote null for what is not there.
+        members = _BUNDLE(wire.without_null(members) if version == V01 else members, "the bundle")
         material = members["verificationMaterial"]
         entries = material.get("tlogEntries", ())
         _check_entries(entries, version)
+        certificate, links = _certificates(material, version)
         return cls(
             members[_only_one(members, _CONTENTS, "the bundle")],
-            _certificate(material, version),
+            certificate,
             entries,
             tuple(one["signedTimestamp"] for one in material.get("timestampVerificationData", {}).get(_TIMESTAMPS, ())),
+            links,
         )
 
 
-def _certificate(material: Mapping[str, Any], version: str) -> bytes | None:
-    chain = material.get("x509CertificateChain", {}).get("certificates", ())
+def _certificates(material: Mapping[str, Any], version: str) -> tuple[bytes | None, tuple[bytes, ...] | None]:
+    chain = [one["rawBytes"] for one in material.get("x509CertificateChain", {}).get("certificates", ())]
     match _only_one(material, _SIGNERS, "verificationMaterial"):
         case "publicKey":
-            return None
+            return None, None
         case "certificate" if version in BUNDLE_TYPES:
-            certificate: bytes = material["certificate"]["rawBytes"]
-        # v0.3 has no chain (sigstore_bundle.proto); before, the certificate was the first of one.
-        case "x509CertificateChain" if version not in BUNDLE_TYPES and chain:
-            certificate = chain[0]["rawBytes"]
+            return material["certificate"]["rawBytes"], None
+        # Before v0.3 the certificate was the first of a chain, of which the rest is not needed (sigstore_bundle.proto);
+        # in v0.3 a chain is there for what the trust root lacks, and counts where a signer allows it.
+        case "x509CertificateChain" if chain:
+            return chain[0], tuple(chain[1:]) if version in BUNDLE_TYPES else None
         case other:
             raise MalformedError(f"verificationMaterial.{other} is empty, or not what a bundle of this version has")
-    return certificate
 
 
 def _check_entries(entries: tuple[LogEntry, ...], version: str) -> None:

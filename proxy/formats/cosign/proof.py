@@ -5,22 +5,23 @@ docs/divergences.md says so.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cryptography.x509 import Certificate
 
-from proxy.crypto.chain import CODE_SIGNING, issuer_at, parse_certificate
+from proxy.crypto.chain import CODE_SIGNING, issuer_at, parse_certificate, with_links
 from proxy.crypto.keys import HASHES, PublicKey
-from proxy.crypto.sct import check_scts
+from proxy.crypto.sct import check_scts, embedded_scts
 from proxy.crypto.timestamp import UnknownAuthority, timestamp
-from proxy.crypto.tlog import TransparencyLog, check_inclusion, check_promise, check_window, log_of
+from proxy.crypto.tlog import TransparencyLog, check_inclusion, check_promise, check_window, is_sharded, log_of
 from proxy.formats.cosign.dsse import Envelope
 from proxy.formats.cosign.entry import LogEntry, Signed, check_binding, read_body
 from proxy.formats.cosign.identity import Identity, WantedIdentity
 from proxy.formats.cosign.shapes import Extras
 from proxy.formats.cosign.trust_root import TrustRoot
 from proxy.oci.digest import Digest
+from proxy.oci.errors import MalformedError
 from proxy.verdict import Failure, Reason
 
 
@@ -34,13 +35,21 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What must be proven besides the signature: an entry in a log, a timestamp, a certificate that was logged."""
+    """What must be proven besides the signature: an entry in a log, a timestamp, a certificate that was logged.
+
+    `lone_certificate` demands that the trust root has all CAs; without it, a bundle may bring links to one of them.
+    """
 
     log: bool = True
     timestamp: bool = False
     certificate_log: bool = True
+    lone_certificate: bool = True
 
 
+# The settings of signers that do without, as refusals name them.
+NO_LOG, NO_LOG_OF_A_KEY = "insecure_no_log", "require_log = false"
+NO_CERTIFICATE_LOG = "insecure_no_certificate_log"
+ALLOW_CHAIN = "insecure_allow_certificate_chain"
 # A key's signature counts by itself.
 NO_DEMANDS = Demands(log=False, timestamp=False, certificate_log=False)
 
@@ -101,8 +110,10 @@ def prove_by_certificate(  # noqa: PLR0911 (a check list leaves where a check fa
 ) -> Failure | None:
     """Prove that whom the certificate names signed, while it was valid, and that it is the one who is wanted."""
     leaf = parse_certificate(material.extras.certificate or b"", "the certificate")
+    if material.extras.links is not None and demands.lone_certificate:
+        raise MalformedError(f"the bundle has a chain (x509CertificateChain); {ALLOW_CHAIN} takes its CAs as links")
     # 1. The log has the entry, and the entry is about this signature, this certificate and this content.
-    if failure := _prove_log(material, root, demands, proven):
+    if failure := _prove_log(material, root, demands, proven) or _check_stated_times(material, root, leaf):
         return failure
     # 2. The timestamps are by an authority of the trust root, and of this signature.
     if failure := _prove_timestamps(material, root, demands, proven):
@@ -114,12 +125,12 @@ def prove_by_certificate(  # noqa: PLR0911 (a check list leaves where a check fa
     if failure := _check_log_windows(material.extras.entries, root, moments, proven):
         return failure
     # 4. At each of these times there is a path to an authority of the trust root, valid and in use (hybrid model).
-    issuer = _issuer(leaf, root, moments)
+    issuer = _issuer(leaf, root, moments, material.extras.links or ())
     if isinstance(issuer, Failure):
         return issuer
     # 5. The certificate was logged where its owner can see it.
-    if demands.certificate_log and isinstance(logged := check_scts(leaf, issuer, root.certificate_logs), Failure):
-        return logged
+    if demands.certificate_log and (failure := _check_logged(leaf, issuer, root)):
+        return failure
     # 6. The certificate's key made the signature.
     if not signed_by(PublicKey.of(leaf.public_key()), material.signed):
         return Failure(Reason.BAD_SIGNATURE, "the signature is not by the certificate's key over this content")
@@ -128,9 +139,33 @@ def prove_by_certificate(  # noqa: PLR0911 (a check list leaves where a check fa
     return wanted.check(proven.identity)
 
 
-def _issuer(leaf: Certificate, root: TrustRoot, moments: Sequence[datetime]) -> Certificate | Failure:
+def _check_stated_times(material: Material, root: TrustRoot, leaf: Certificate) -> Failure | None:
+    """Check that no entry states a time when the certificate was not valid, also one that nothing proves.
+
+    As sigstore-go does; what is stated beside a mere proof is believed for nothing else.
+    """
+    start, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+    for entry in material.extras.entries:
+        stated = entry.integrated_time if entry.promise is None and log_of(root.logs, entry.log_id) else None
+        if stated is not None and not start <= stated <= end:
+            return Failure(Reason.LOG_NOT_PROVEN, "the log entry states a time when the certificate was not valid")
+    return None
+
+
+def _check_logged(leaf: Certificate, issuer: Certificate, root: TrustRoot) -> Failure | None:
+    found = check_scts(leaf, issuer, root.certificate_logs)
+    if not isinstance(found, Failure):
+        return None
+    return found if embedded_scts(leaf) else replace(found, detail=f"{found.detail}; {NO_CERTIFICATE_LOG} does without")
+
+
+def _issuer(
+    leaf: Certificate, root: TrustRoot, moments: Sequence[datetime], links: Sequence[bytes]
+) -> Certificate | Failure:
     """Return who issued the leaf, if there is a path at every one of these times."""
-    found = [issuer_at(leaf, root.certificate_authorities, moment, CODE_SIGNING) for moment in dict.fromkeys(moments)]
+    sent = [parse_certificate(one, f"certificate {n} of the bundle") for n, one in enumerate(links, start=2)]
+    authorities = with_links(root.certificate_authorities, leaf, sent)
+    found = [issuer_at(leaf, authorities, moment, CODE_SIGNING) for moment in dict.fromkeys(moments)]
     return next((one for one in found if isinstance(one, Failure)), found[0])
 
 
@@ -147,13 +182,14 @@ def _prove_log(material: Material, root: TrustRoot, demands: Demands, proven: Pr
         if failure := _prove_entry(entry, log, material.signed, proven):
             return failure
     if demands.log and not known:
-        return _no_entry(entries)
+        return _no_entry(entries, material.signed)
     return next((body for one in entries if one.kind and isinstance(body := read_body(one), Failure)), None)
 
 
-def _no_entry(entries: Sequence[LogEntry]) -> Failure:
+def _no_entry(entries: Sequence[LogEntry], signed: Signed) -> Failure:
     if not entries:
-        return Failure(Reason.LOG_NOT_PROVEN, "there is no entry of a transparency log")
+        setting = NO_LOG if isinstance(signed.verifier, bytes) else NO_LOG_OF_A_KEY
+        return Failure(Reason.LOG_NOT_PROVEN, f"there is no entry of a transparency log; {setting} does without")
     return Failure(Reason.LOG_NOT_PROVEN, f"log {entries[0].log_id.hex():.16}... is not in the trust root")
 
 
@@ -164,11 +200,11 @@ def _prove_entry(entry: LogEntry, log: TransparencyLog, signed: Signed, proven: 
     # 2. It is about this signature.
     if failure := check_binding(entry, signed):
         return failure
-    # 3. It is in the log, where there is a proof. A promise covers the number of the entry, which counts all shards;
-    #    a proof alone covers its own.
+    # 3. It is in the log, where there is a proof. A promise covers the number of the entry, which in Rekor 1 counts all
+    #    its trees; a proof alone covers its own.
     if entry.proof is not None and (failure := check_inclusion(log, entry.proof, entry.body)):
         return failure
-    if entry.promise is None and entry.proof is not None and entry.index != entry.proof.index:
+    if entry.proof is not None and _proven_index(entry) is None and not is_sharded(entry.proof):
         return Failure(Reason.LOG_NOT_PROVEN, "the log entry states another number than its proof")
     # 4. The log promised to take it in, and when, where there is a promise. Only a promise covers the time; beside a
     #    mere proof anybody can write one (CVE-2024-55655).
@@ -179,6 +215,12 @@ def _prove_entry(entry: LogEntry, log: TransparencyLog, signed: Signed, proven: 
         proven.times.append(Time(moment, f"log {log.origin}"))
         proven.log_indexes.append(entry.index)
     return None
+
+
+def _proven_index(entry: LogEntry) -> int | None:
+    """Return the entry's number where a promise or a proof covers it."""
+    covered = entry.promise is not None or (entry.proof is not None and entry.proof.index == entry.index)
+    return entry.index if covered else None
 
 
 def _prove_timestamps(material: Material, root: TrustRoot, demands: Demands, proven: Proven) -> Failure | None:
@@ -227,7 +269,8 @@ def _check_log_windows(
             continue  # proves nothing
         if flaw := next((flaw for moment in moments if (flaw := check_window(log, moment))), None):
             return flaw
-        proven.log_indexes.append(entry.index)
+        if (index := _proven_index(entry)) is not None:
+            proven.log_indexes.append(index)
     return None
 
 

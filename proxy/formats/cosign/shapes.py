@@ -31,13 +31,15 @@ class Kind(StrEnum):
 class Extras:
     """What lies beside a signature and may prove who made it, and when. `certificate` is in DER.
 
-    `timestamped` is what a timestamp may be of.
+    `timestamped` is what a timestamp may be of. `links` are certificates that came with the signer's, None where it
+    came alone.
     """
 
     certificate: bytes | None = field(repr=False)
     entries: tuple[LogEntry, ...]
     timestamps: tuple[bytes, ...] = field(repr=False)
     timestamped: tuple[bytes, ...] = field(repr=False)
+    links: tuple[bytes, ...] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def _bundle(signature: UntrustedSignature) -> Candidate | Failure:
 def of_bundle(bundle: Bundle, content: bytes | Digest | Envelope) -> Candidate:
     """Bring a bundle into the one form; `content` is its envelope, or the file that it signs."""
     signed = bundle.content.signature
-    extras = Extras(bundle.certificate, bundle.entries, bundle.timestamps, (signed,))
+    extras = Extras(bundle.certificate, bundle.entries, bundle.timestamps, (signed,), bundle.links)
     return Candidate(
         content,
         signed,

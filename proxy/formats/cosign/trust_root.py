@@ -52,7 +52,7 @@ class TrustRoot:
         """Read a trusted_root.json, v0.1 or v0.2; raises MalformedError, with the member that is wrong."""
         if len(document) > TRUST_ROOT_BYTES_MAX:
             raise OverLimitError(f"the trust root is longer than {TRUST_ROOT_BYTES_MAX} bytes")
-        members = _ROOT(_without_null(loads_object(document, "the trust root")), "the trust root")
+        members = _ROOT(wire.without_null(loads_object(document, "the trust root")), "the trust root")
         if members["mediaType"] not in VERSIONS:
             raise MalformedError(f"the trust root's mediaType is {members['mediaType']!a:.80}; v0.1 and v0.2 are read")
         ignored: list[str] = []
@@ -115,15 +115,6 @@ def _chain(entry: dict[str, Any]) -> tuple[Any, ...]:
     if not certificates:
         raise MalformedError("the chain is empty")
     return tuple(parse_certificate(one["rawBytes"], f"certificate {n}") for n, one in enumerate(certificates, start=1))
-
-
-def _without_null(value: Any) -> Any:  # noqa: ANN401 (JSON is any of its types)
-    """Leave out members that are null: writers other than protobuf's own write them for what is not there."""
-    if isinstance(value, dict):
-        return {name: _without_null(entry) for name, entry in value.items() if entry is not None}
-    if isinstance(value, list):
-        return [_without_null(entry) for entry in value]
-    return value
 
 
 def _time(value: object, where: str) -> datetime:

@@ -52,6 +52,13 @@ def message(required: Mapping[str, Reader], optional: Mapping[str, Reader] | Non
     return partial(_read_message, required, {**required, **(optional or {})})
 
 
+def without_null(value: Any) -> Any:  # noqa: ANN401 (JSON is any of its types)
+    """Leave out members that are null, as some writers write what is not there; entries of lists stay."""
+    if isinstance(value, dict):
+        return {name: without_null(entry) for name, entry in value.items() if entry is not None}
+    return [without_null(entry) for entry in value] if isinstance(value, list) else value
+
+
 def _read_list(read: Reader, limit: int, value: object, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise MalformedError(f"{where} is not a list")

@@ -50,6 +50,35 @@ def of_version(version, change=lambda entry: None):
     return document
 
 
+def with_nulls(version, change=lambda document: None):
+    """A bundle as clients wrote that say what is not there: with null."""
+    document = signed().bundle(version)
+    document["dsseEnvelope"] = None
+    document["verificationMaterial"] |= {"publicKey": None, "timestampVerificationData": None}
+    change(document)
+    return document
+
+
+def with_null_in_a_list(document):
+    document["verificationMaterial"]["tlogEntries"].append(None)
+
+
+def without_promise_but_null(document):
+    document["verificationMaterial"]["tlogEntries"][0]["inclusionPromise"] = None
+
+
+def without_proof_but_null(document):
+    document["verificationMaterial"]["tlogEntries"][0]["inclusionProof"] = None
+
+
+def proof_only():
+    """Rekor 1, of which the bundle keeps no promise; its number counts all trees of the log, that of the proof one."""
+    draft = signed()
+    (entry,) = draft.entries
+    assert entry.index != entry.proof.index
+    return replace(draft, entries=(replace(entry, promise=None),))
+
+
 def without_proof(entry):
     del entry["inclusionProof"]
 
@@ -74,6 +103,10 @@ def without_promise(entry):
         (lambda: of_version("0.1", without_proof), FILE),
         (lambda: of_version("0.1", without_checkpoint), FILE),
         (lambda: of_version("0.2"), FILE),
+        (lambda: with_nulls("0.1"), FILE),
+        (lambda: with_nulls("0.1", without_proof_but_null), FILE),
+        (lambda: SIGSTORE.stamped(proof_only(), AT).bundle(), FILE),
+        (lambda: SIGSTORE.stamped(proof_only(), AT).bundle("0.2"), FILE),
     ],
 )
 def test_accepted(document, file):
@@ -99,7 +132,14 @@ def test_accepted(document, file):
         (lambda: of_version("0.1", without_promise), FILE, Reason.MALFORMED),
         (lambda: of_version("0.2", without_proof), FILE, Reason.MALFORMED),
         (lambda: of_version("0.2", without_checkpoint), FILE, Reason.MALFORMED),
-        (lambda: of_version("0.2", without_promise), FILE, Reason.LOG_NOT_PROVEN),
+        (lambda: of_version("0.2", without_promise), FILE, Reason.TIME_NOT_PROVEN),
+        (lambda: with_nulls("0.1", with_null_in_a_list), FILE, Reason.MALFORMED),
+        (lambda: with_nulls("0.1", lambda one: one.update(mediaType=None)), FILE, Reason.MALFORMED),
+        (lambda: with_nulls("0.1", lambda one: one.update(messageSignature=None)), FILE, Reason.MALFORMED),
+        (lambda: with_nulls("0.1", without_promise_but_null), FILE, Reason.MALFORMED),
+        (lambda: with_nulls("0.1", lambda one: one.update(unknown=1)), FILE, Reason.MALFORMED),
+        (lambda: with_nulls("0.2"), FILE, Reason.MALFORMED),
+        (lambda: with_nulls("0.3"), FILE, Reason.MALFORMED),
         (
             lambda: signed().bundle() | {"mediaType": "application/vnd.dev.sigstore.bundle.v0.4+json"},
             FILE,

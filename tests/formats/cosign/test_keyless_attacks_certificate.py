@@ -381,11 +381,75 @@ def _resigned(change):
     return SIGSTORE.stamped(SIGSTORE.logged(replace(draft, signature=change(draft.signature)), AT), AT)
 
 
+def chained(*links, leaf=None, **given):
+    """A v0.3 bundle with a chain, before a trust root that has the root alone, and a signer that takes links."""
+
+    def make():
+        draft = SIGSTORE.logged(begun().signed_by(KEY, (leaf or requested())()), AT)
+
+        def change(document):
+            chain_of(draft.certificate, *links)(document)
+            del document["verificationMaterial"]["certificate"]
+
+        return trial(bundle_with(draft, change), **{"root": ROOT_ALONE, "demands": CHAINED} | given)
+
+    return make
+
+
+CHAINED = Demands(lone_certificate=False)
+INTERMEDIATE, ANCHOR = CA.certificate_chain
+ROOT_ALONE = root_of(certificateAuthorities=[SimpleNamespace(certificate_chain=[ANCHOR], window=CA.window)])
+GOOD_CHAIN = chained(INTERMEDIATE)
+CHAINS = [
+    attack("A30", what, "insecure_allow_certificate_chain", bad, GOOD_CHAIN, reason=Reason.MALFORMED)
+    for what, bad in (
+        ("chain-without-the-setting", chained(INTERMEDIATE, demands=Demands())),
+        ("chain-of-one-without-the-setting", chained(demands=Demands(), root=root_of())),
+        ("chain-that-is-not-needed", chained(INTERMEDIATE, demands=UNLOGGED, root=root_of())),
+    )
+]
+CHAINS += [
+    attack("A30", f"chain-{what}", says, bad, good, reason=reason)
+    for what, says, bad, good, reason in (
+        ("missing", "not in the trust root", chained(), chained(root=root_of()), Reason.UNTRUSTED_CERTIFICATE),
+        (
+            "of-ones-own",
+            "another key",
+            chained(OWN_CA.certificate_chain[0], leaf=own_authority),
+            GOOD_CHAIN,
+            Reason.UNTRUSTED_CERTIFICATE,
+        ),
+        (
+            "with-the-genuine-one-behind",
+            "another key",
+            chained(OWN_CA.certificate_chain[0], INTERMEDIATE, leaf=own_authority),
+            chained(INTERMEDIATE, OWN_CA.certificate_chain[0]),
+            Reason.UNTRUSTED_CERTIFICATE,
+        ),
+        ("with-its-root", "self-issued", chained(INTERMEDIATE, ANCHOR), GOOD_CHAIN, Reason.MALFORMED),
+        (
+            "with-a-root-of-ones-own",
+            "self-issued",
+            chained(*OWN_CA.certificate_chain, leaf=own_authority),
+            GOOD_CHAIN,
+            Reason.MALFORMED,
+        ),
+        ("with-a-leaf", "not that of a CA", chained(SIGSTORE.certificate(REQUEST)), GOOD_CHAIN, Reason.MALFORMED),
+        ("with-junk", "not a readable", chained(INTERMEDIATE, b"junk"), GOOD_CHAIN, Reason.MALFORMED),
+        (
+            "of-a-signer-by-key",
+            "signed keyless",
+            chained(INTERMEDIATE, who=by_key()),
+            GOOD_CHAIN,
+            Reason.UNTRUSTED_SIGNER,
+        ),
+    )
+]
 FORMS = [
     attack(
         "A30",
         "chain-in-a-bundle",
-        "x509CertificateChain",
+        "insecure_allow_certificate_chain",
         lambda: trial(
             bundle_with(
                 made(),
@@ -447,6 +511,6 @@ FORMS = [
 ]
 
 
-@pytest.mark.parametrize("one", [*CHAIN, *SCTS, *SIGNATURES, *FORMS], ids=str)
+@pytest.mark.parametrize("one", [*CHAIN, *CHAINS, *SCTS, *SIGNATURES, *FORMS], ids=str)
 def test_attack(one):
     one.check()

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from support.sigstore.authority import Request
 from support.sigstore.draft import Shape
-from support.sigstore.encoding import canonical
+from support.sigstore.encoding import base64_of, canonical
 from support.sigstore.trial import (
     AT,
     ELSEWHERE,
@@ -31,6 +31,7 @@ from proxy.verdict import Reason
 
 REKOR1, REKOR2 = SIGSTORE.rekor1, SIGSTORE.rekor2
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
+TIME = int(AT.timestamp())
 CLASSIC, BUNDLE = Shape.SIG, Shape.BUNDLE
 
 
@@ -149,6 +150,11 @@ def windowed(log, start, end, version=1):
 
 def without_promise(draft):
     return entry_of(promise=None, index=draft.entries[0].proof.index)(draft)
+
+
+def alone(change):
+    """Leave out the promise, and change what is left."""
+    return lambda draft: replace(change(draft), entries=(replace(change(draft).entries[0], promise=None),))
 
 
 def in_no_window(log, **given):
@@ -508,6 +514,62 @@ WHOSE = [
     ),
 ]
 
+PROOF_ALONE = [
+    attack(
+        "A3",
+        "time-beside-a-proof-of-rekor-1",
+        "neither the log nor a timestamp",
+        lambda: trial(entry_of(promise=None)(made())),
+        lambda: trial(entry_of(promise=None)(made(stamped=True))),
+        reason=Reason.TIME_NOT_PROVEN,
+    )
+]
+PROOF_ALONE += [
+    attack("A1", f"{what}-of-rekor-1-alone", says, changed(alone(change)), changed(alone(same)), reason=reason)
+    for what, says, change, reason in (
+        ("path-cut", "does not lead", proof_of(path=()), Reason.LOG_NOT_PROVEN),
+        ("size", "for another tree", proof_of(size=3), Reason.LOG_NOT_PROVEN),
+        (
+            "checkpoint-of-rekor-2",
+            "not signed by the log",
+            with_checkpoint(lambda _, size, root: REKOR2.checkpoint(size, root, AT)),
+            Reason.LOG_NOT_PROVEN,
+        ),
+        (
+            "checkpoint-by-another-key",
+            "not signed by the log",
+            with_checkpoint(lambda _, size, root: replace(REKOR1, key=STRANGER).checkpoint(size, root, AT)),
+            Reason.LOG_NOT_PROVEN,
+        ),
+        (
+            "checkpoint-without-a-tree",
+            "another number than its proof",
+            with_checkpoint(lambda _, size, root: REKOR1.note(f"{REKOR1.name}\n{size}\n{base64_of(root)}\n")),
+            Reason.LOG_NOT_PROVEN,
+        ),
+        ("body", "about another signature", entry_from(lambda: made(image=OTHER)), Reason.LOG_NOT_PROVEN),
+        ("time-before-the-certificate", "states a time", entry_of(time=TIME - 1), Reason.LOG_NOT_PROVEN),
+        ("time-after-the-certificate", "states a time", entry_of(time=TIME + 601), Reason.LOG_NOT_PROVEN),
+        ("time-without-end", "states a time", entry_of(time=2**63 - 1), Reason.LOG_NOT_PROVEN),
+    )
+]
+PROOF_ALONE += [
+    attack(
+        "A22",
+        "retired-log-of-a-proof-of-rekor-1",
+        "not in use",
+        changed(alone(same), root=windowed(REKOR1, AT - DAY, AT - SECOND)),
+        changed(alone(same), root=windowed(REKOR1, AT - DAY, AT)),
+    ),
+    attack(
+        "A1",
+        "proof-of-rekor-1-alone-of-a-key",
+        "does not lead",
+        changed(alone(proof_of(path=())), **BY_KEY),
+        changed(alone(same), **BY_KEY),
+    ),
+]
+
 WINDOWS = [
     *(
         attack("A22", f"{what}-{log}", "not in use", in_no_window(log)(*bad), in_no_window(log)(*good))
@@ -542,6 +604,15 @@ WINDOWS = [
 ]
 
 
-@pytest.mark.parametrize("one", [*BINDING, *PROMISES, *PROOFS, *WHOSE, *WINDOWS], ids=str)
+@pytest.mark.parametrize("one", [*BINDING, *PROMISES, *PROOFS, *PROOF_ALONE, *WHOSE, *WINDOWS], ids=str)
 def test_attack(one):
     one.check()
+
+
+def test_a_number_that_nothing_covers_is_not_told():
+    """In Rekor 1 a promise covers the number of the entry, which counts all trees; a proof covers its place in one."""
+    draft = made(stamped=True)
+    assert trial(draft).finding().log_index == draft.entries[0].index
+    found = trial(alone(same)(draft)).finding()
+    assert found.log_index is None
+    assert "log_index" not in dict(found.proven)
