@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from proxy.oci.errors import NotFoundError, RegistryError
 from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.evaluate import refused_by_name
+from proxy.policy.explain import explain
 from proxy.policy.model import Decision, Rule
 from proxy.policy.rules import Rules
 from proxy.stores.grants import Member, Parent, Rank
@@ -29,6 +30,8 @@ from proxy.verdict import Refused, Rejection, Subject, Undetermined
 REMEMBERED_MAX = 5_000
 # A shared base layer belongs to many manifests; the newest of them are asked first, and one that is accepted is enough.
 PARENTS_TRIED_MAX = 16
+# Each costs the registry one request in a tag's lifetime, for a refused digest that no known index lists.
+INDEX_TAGS_TRIED_MAX = 4
 
 
 class Observer(Protocol):
@@ -158,13 +161,24 @@ class Gate:
             if decision is not None and decision.served:
                 return self._inherit(key, decision)
         own = await self._judged(subject, client)
-        if not own.served:
-            for parent in parents:
-                decision = await self._judged(parent, client)
-                # An outage of the index overrides no refusal that was reached about the child itself.
-                overrides = isinstance(own.verdict, Refused) and isinstance(decision.verdict, Undetermined)
-                if decision.served and not overrides:
-                    return self._inherit(key, decision)
+        if own.served:
+            return own
+        found = await self._of_indexes(own, parents, client)
+        if not found.served:
+            found = await self._of_indexes(found, await self._indexes_by_tag(subject), client)
+        return self._inherit(key, found) if found.served else found
+
+    async def _of_indexes(self, own: Decision, indexes: Sequence[Subject], client: str) -> Decision:
+        """Return the decision about the first of these indexes that is served; else the child's own, with a note."""
+        for index in indexes:
+            decision = await self._judged(index, client)
+            # An outage of the index overrides no refusal that was reached about the child itself.
+            overrides = isinstance(own.verdict, Refused) and isinstance(decision.verdict, Undetermined)
+            if decision.served and not overrides:
+                return decision
+            if not own.note:
+                note = f"part of index {index.digest.short}, which is not accepted: {explain(decision)}"
+                own = replace(own, note=note)
         return own
 
     def _inherit(self, child: VerdictKey, decision: Decision) -> Decision:
@@ -179,6 +193,29 @@ class Gate:
             for parent in parents[:PARENTS_TRIED_MAX]
             if parent.member.media_type in MANIFEST_TYPES | INDEX_TYPES
         ]
+
+    async def _indexes_by_tag(self, subject: Subject) -> Sequence[Subject]:
+        """Return the indexes that list what was asked for by its digest alone, among those that recent tags name now.
+
+        For those that no store knows any more, or not yet: a tag may have moved. They are judged as if they were asked
+        for by the tag, and count only if they are served.
+        """
+        if subject.tag is not None:
+            return ()
+        repository = subject.repository
+        tags = await self._memory.tags.recent(repository, INDEX_TAGS_TRIED_MAX)
+        named = await asyncio.gather(*(self._index_at(Reference(repository, tag), subject.digest) for tag in tags))
+        return [one for one in named if one is not None]
+
+    async def _index_at(self, tag: Reference, child: Digest) -> Subject | None:
+        rule = self._rules.match(tag.repository)
+        try:
+            index, _ = await self._contents.fetch(tag, rule.tag_max_stale if rule is not None else timedelta(0))
+        except RegistryError:
+            return None  # it proves nothing about the child, which has a decision of its own
+        if not any(one.digest == child and one.media_type in MANIFEST_TYPES | INDEX_TYPES for one in index.children):
+            return None
+        return Subject(tag.repository, index.digest, tag.tag)
 
     def _known(self, subject: Subject) -> Decision | None:
         return self._decisions.known(self._key(subject)[0])

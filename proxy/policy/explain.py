@@ -37,7 +37,7 @@ def explain(judged: Decision | Verdict) -> str:
     if judged.stale is not None:
         before = "accepted" if isinstance(judged.verdict, Accepted) else "refused"
         words = f"{before} before, {words}; cannot be verified anew: {judged.stale.cause}"
-    return _one_line(words, LENGTH_MAX)
+    return _one_line(f"{words}; {judged.note}" if judged.note else words, LENGTH_MAX)
 
 
 def explain_rejection(rejection: Rejection) -> str:

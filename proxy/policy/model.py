@@ -93,7 +93,7 @@ class Decision:
     """A verdict, and what the rule makes of it. `id` is what people quote: in the message, the log, the audit line.
 
     With `stale` the verdict is the last one there was, which has expired: an acceptance as long as the rule allows, or
-    a refusal, which an outage does not lift.
+    a refusal, which an outage does not lift. `note` is what else is known of an image that is refused.
     """
 
     id: str
@@ -101,6 +101,7 @@ class Decision:
     mode: Mode
     on_outage: OnOutage
     stale: Stale | None = None
+    note: str = ""
 
     @property
     def served(self) -> bool:

@@ -32,6 +32,7 @@ _TABLES = (
     """CREATE TABLE tag (id INTEGER PRIMARY KEY, repository INTEGER NOT NULL, name TEXT NOT NULL,
        digest BLOB NOT NULL, confirmed REAL NOT NULL, UNIQUE (repository, name))""",
     "CREATE INDEX tag_confirmed ON tag (confirmed)",
+    "CREATE INDEX tag_recent ON tag (repository, confirmed)",
     "CREATE TABLE amount (what TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
 )
 # What is counted, of which table, and what a row of it counts. Triggers count for every process that writes, exactly

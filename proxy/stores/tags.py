@@ -1,8 +1,10 @@
 """What tags meant last, and when their upstream said so: after a restart, and for all processes of a machine."""
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from heapq import nlargest
 from typing import Protocol
 
 from cachetools import LRUCache
@@ -48,6 +50,10 @@ class Tags(Protocol):
         """Remember that its upstream has the tag no more; nothing of tags that are not known, for they are many."""
         ...
 
+    async def recent(self, repository: Repository, limit: int) -> Sequence[str]:
+        """Return the tags of this repository that its upstream confirmed last, the latest first."""
+        ...
+
 
 class MemoryTags:
     """Tags in the process."""
@@ -67,6 +73,15 @@ class MemoryTags:
         """See `Tags.end`."""
         if (repository, tag) in self._entries:
             self._entries[repository, tag] = Tagged(None, confirmed)
+
+    async def recent(self, repository: Repository, limit: int) -> Sequence[str]:
+        """See `Tags.recent`."""
+        there = [
+            (tagged.confirmed, tag)
+            for (of, tag), tagged in self._entries.items()
+            if of == repository and tagged.digest is not None
+        ]
+        return [tag for _, tag in nlargest(limit, there)]
 
 
 class SqliteTags:
@@ -98,6 +113,11 @@ class SqliteTags:
         if await self._database.read(lambda it: _select(it, repository, tag), None) is not None:
             await self._database.write(lambda it: _end(it, repository, tag, confirmed), None)
 
+    async def recent(self, repository: Repository, limit: int) -> Sequence[str]:
+        """See `Tags.recent`."""
+        nothing: list[str] = []
+        return await self._database.read(lambda it: _recent(it, repository, limit), nothing)
+
     def _insert(self, connection: sqlite3.Connection, repository: Repository, tag: str, tagged: Tagged) -> None:
         connection.execute(
             """INSERT INTO tag (repository, name, digest, confirmed) VALUES (?, ?, ?, ?)
@@ -120,6 +140,16 @@ def _select(connection: sqlite3.Connection, repository: Repository, tag: str) ->
         (str(repository), tag),
     ).fetchone()
     return row
+
+
+def _recent(connection: sqlite3.Connection, repository: Repository, limit: int) -> list[str]:
+    # The tag is CAST, as a damaged file may hold a value of any type there.
+    rows = connection.execute(
+        """SELECT CAST(name AS TEXT) FROM tag WHERE repository = (SELECT id FROM repository WHERE name = ?)
+           AND digest != ? ORDER BY confirmed DESC LIMIT ?""",
+        (str(repository), _ENDED, limit),
+    )
+    return [name for (name,) in rows]
 
 
 def _end(connection: sqlite3.Connection, repository: Repository, tag: str, confirmed: datetime) -> None:

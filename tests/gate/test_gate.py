@@ -362,6 +362,77 @@ async def test_a_signature_never_travels_upwards():
         assert not (await gate.pull(by_tag(), "client")).decision.served
 
 
+def forget_parents(it: Bench) -> None:
+    it.memory = replace(it.memory, memberships=MemoryMemberships())
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("moved", [True, False])
+async def test_a_child_whose_index_was_forgotten_or_is_new_is_found_by_a_tag_that_was_resolved(signed, moved):
+    """`name@child`, where no store knows who lists it, but a tag of the repository names the index now."""
+    it = bench()
+    child = it.registry.add(APP, image_body("child"))
+    before = index_body(image_body("old")) if moved else index_body(image_body("child"))
+    it.registry.add(APP, before, "v1")
+    async with it.gate() as gate:
+        await gate.pull(by_tag(), "client")
+    it.clock.advance(61)
+    index = it.registry.add(APP, index_body(image_body("child")), "v1")
+    it.notebook.signed[index] = ("release",) if signed else ()
+    forget_parents(it)
+    async with it.gate() as gate:
+        pulled = await gate.pull(by_digest(child), "client")
+        assert pulled.decision.served is signed
+        assert (await gate.blob(APP, layer("child"), "client")).served is signed
+    assert pulled.decision.note == ("" if signed else f"part of index {index.short}, which is not accepted: not signed")
+
+
+@pytest.mark.parametrize("kind", ["layer type", "other repository", "by tag", "tag is gone", "registry is down"])
+async def test_what_does_not_make_a_child(kind):
+    it = bench()
+    child = it.registry.add(APP, image_body("child"), "child" if kind == "by tag" else None)
+    body = index_body(image_body("child"))
+    if kind == "layer type":
+        document = json.loads(body)
+        document["manifests"][0]["mediaType"] = "application/vnd.oci.image.layer.v1.tar+gzip"
+        body = json.dumps(document).encode()
+    where = OTHER if kind == "other repository" else APP
+    index = it.registry.add(where, body, "v1")
+    it.notebook.signed[index] = ("release",)
+    async with it.gate() as gate:
+        await gate.pull(by_tag(repository=where), "client")
+        await gate.pull(by_digest(child), "client")
+    it.clock.advance(3700)
+    forget_parents(it)
+    if kind == "tag is gone":
+        del it.registry.manifests[APP, "v1"]
+    async with it.gate() as gate:
+        if kind == "registry is down":
+            it.notebook.unreached = ["the registry is down"]
+            it.registry.fault = UnavailableError("the registry is down")
+        decision = (await gate.pull(by_tag("child") if kind == "by tag" else by_digest(child), "client")).decision
+    assert not decision.served
+    assert decision.note == ""
+
+
+async def test_few_tags_are_tried_for_a_digest_that_is_refused():
+    it = bench()
+    for number in range(10):
+        it.registry.add(APP, image_body(f"image {number}"), f"v{number}")
+    child = it.registry.add(APP, image_body("child"))
+    async with it.gate() as gate:
+        for number in range(10):
+            await gate.pull(by_tag(f"v{number}"), "client")
+            it.clock.advance(61)
+        it.registry.asked.clear()
+        for _ in range(3):
+            assert not (await gate.pull(by_digest(child), "client")).decision.served
+    assert sorted(it.registry.asked) == [
+        f"GET {APP.path} {str(child)[:14]}",
+        *(f"HEAD {APP.path} v{n}" for n in range(6, 10)),
+    ]
+
+
 async def test_a_manifest_that_an_accepted_image_names_as_a_layer_is_no_child_of_it():
     it = bench()
     evil = image_body("evil")

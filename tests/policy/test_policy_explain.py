@@ -50,6 +50,13 @@ def test_other_verdicts(verdict, words):
     assert explain(verdict) == words
 
 
+def test_what_else_is_known():
+    verdict = Refused(SUBJECT, "rule", (rejection(Reason.NOT_SIGNED),), NOW)
+    assert explain(Decision("id", verdict, Mode.ENFORCE, OnOutage.REFUSE, note="part of index")) == (
+        "not signed; part of index"
+    )
+
+
 def test_an_acceptance_that_stands_in():
     verdict = Accepted(SUBJECT, "rule", (evidence("a"),), NOW)
     decision = Decision("id", verdict, Mode.ENFORCE, OnOutage.REFUSE, Stale("the registry is away", NOW))

@@ -49,6 +49,27 @@ async def test_the_last_one_put_counts(make):
     assert await store.get(APP, "v1") == Tagged(digest(2), NOW)
 
 
+async def test_the_tags_that_were_confirmed_last_come_first(make):
+    store = make()
+    for number in range(5):
+        await store.put(APP, f"v{number}", Tagged(digest(number), NOW + timedelta(seconds=number)))
+    await store.put(OTHER, "other", Tagged(digest(1), LATER))
+    await store.put(APP, "v0", Tagged(digest(0), NOW + timedelta(seconds=9)))
+    await store.end(APP, "v3", LATER)
+    assert list(await store.recent(APP, 3)) == ["v0", "v4", "v2"]
+    assert list(await store.recent(APP, 9)) == ["v0", "v4", "v2", "v1"]
+
+
+async def test_recent_tags_are_found_without_sorting_all_there_are(tmp_path):
+    with database(tmp_path / "store") as opened:
+        statements = []
+        await opened.read(lambda it: it.set_trace_callback(statements.append), None)
+        await SqliteTags(opened).recent(APP, 3)
+        steps = await opened.read(lambda it: it.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall(), [])
+        assert steps
+        assert not any("TEMP B-TREE" in str(step) for step in steps), steps
+
+
 async def test_what_has_ended_has_ended_for_all_until_it_is_there_again(make):
     store = make()
     for tag in ("v1", "v2"):
