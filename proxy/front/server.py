@@ -232,7 +232,7 @@ class Front:
         response = manifest_response(pulled, asked.ns, image)
         if pulled.decision is None:  # never from memory, for each one that is served is told of
             if request.method == "GET":
-                self._observer.served_artifact(request, image, pulled.manifest, "signature")
+                self._observer.served_artifact(request, image, pulled.manifest, str(pulled.kind))
             return response
         if not isinstance(pulled.decision.verdict, Accepted):
             self._observer.served_unverified(request, image, pulled.decision)

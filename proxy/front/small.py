@@ -12,8 +12,8 @@ from cachetools import LRUCache
 
 from proxy.gate import BlobGrant
 from proxy.gate.transfers import Transfers
-from proxy.oci.archives import reads_as_tar
-from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX, is_signature_content
+from proxy.oci.archives import is_text, reads_as_tar
+from proxy.oci.artifacts import ARTIFACT_BLOB_BYTES_MAX
 from proxy.oci.digest import Digest
 from proxy.oci.errors import CorruptError, MalformedError, RegistryError, UnavailableError
 from proxy.oci.manifest import Descriptor
@@ -40,9 +40,9 @@ class SmallBlobs:
         self._configs: LRUCache[tuple[Repository, Digest], int] = LRUCache(CONFIGS_MAX)
 
     async def artifact(self, repository: Repository, grant: BlobGrant) -> bytes:
-        """Return a blob of a signature artefact: JSON, or MalformedError. Raises oci.errors.
+        """Return a blob of an artifact: text, or MalformedError. Raises oci.errors.
 
-        A layer that some manifest calls a signature stays a layer; none is JSON, so none leaves this way.
+        The gate has read the content of this digest. It is looked at again, for no layer may leave this way.
         """
         member = grant.member
         if member.size > ARTIFACT_BLOB_BYTES_MAX:
@@ -55,8 +55,8 @@ class SmallBlobs:
         if content is None:
             descriptor = Descriptor(member.media_type, member.digest, member.size)
             content = await self._upstreams.blob(repository, descriptor, ARTIFACT_BLOB_BYTES_MAX)
-        if not await asyncio.to_thread(is_signature_content, content):
-            raise MalformedError("what is called a signature is none")
+        if not await asyncio.to_thread(is_text, content):
+            raise MalformedError("the blob of an artifact is not text")
         return content
 
     async def _kept(self, repository: Repository, digest: Digest, size: int) -> bytes | None:

@@ -1,65 +1,118 @@
-"""Which manifests are artifacts (`oci.artifacts`): each blob is fetched and read before anything is served."""
+"""Which manifests are artifacts (`oci.artifacts`): each blob is fetched and read before anything is served.
+
+Signatures are for everybody to read. Documents and lists of referrers are served for as long as the image that they
+refer to is accepted in the same repository.
+"""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
 
 from proxy.gate.contents import Registry
+from proxy.gate.memory import Memory
 from proxy.oci.artifacts import (
     ARTIFACT_BLOB_BYTES_MAX,
     EMPTY,
     EMPTY_CONTENT,
-    is_inert_config,
-    is_signature_content,
+    ArtifactKind,
+    document_subject,
+    is_inert_blob,
+    listed_subject,
     looks_like_signature_artifact,
 )
 from proxy.oci.digest import Digest
 from proxy.oci.errors import RegistryError, UnavailableError
 from proxy.oci.manifest import Descriptor, Manifest
 from proxy.oci.reference import Repository
-from proxy.stores.manifests import Manifests
+from proxy.policy.model import Decision
+from proxy.verdict import Accepted, Subject
 
 # Artifacts known in memory, some 300 bytes each; the store knows of all whose manifests it has.
 CHECKED_MAX = 5_000
 
 
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What an artifact is, by which tag it is known, and the decision about the image that it refers to.
+
+    `decision` is None for a signature, which is data whatever became of the image.
+    """
+
+    kind: ArtifactKind
+    subject: Subject
+    decision: Decision | None = None
+
+
 class Artifacts:
-    """Tells artifacts from images. What was found is remembered: content does not change under its digest."""
+    """Tells artifacts from images. What was read is remembered: content does not change under its digest."""
 
-    def __init__(self, registry: Registry, manifests: Manifests) -> None:
+    def __init__(
+        self, registry: Registry, memory: Memory, decide: Callable[[Subject, str], Awaitable[Decision]]
+    ) -> None:
         self._registry = registry
-        self._manifests = manifests
-        self._checked: LRUCache[tuple[Repository, Digest], bool] = LRUCache(CHECKED_MAX)
+        self._memory = memory
+        self._decide = decide
+        self._read: LRUCache[tuple[Repository, Digest], bool] = LRUCache(CHECKED_MAX)
 
-    async def is_signature(self, repository: Repository, manifest: Manifest) -> bool:
-        """Return whether this is a signature artifact; UnavailableError where its blobs cannot be read now."""
-        return looks_like_signature_artifact(manifest) and await self._is_checked(repository, manifest)
+    async def find(self, subject: Subject, manifest: Manifest, client: str) -> Artifact | None:
+        """Return as what this manifest may be served; None for an image, which is judged by itself.
 
-    async def _is_checked(self, repository: Repository, manifest: Manifest) -> bool:
+        UnavailableError where the blobs cannot be read now.
+        """
+        if looks_like_signature_artifact(manifest):
+            is_read = await self._is_read(subject.repository, manifest)
+            return Artifact(ArtifactKind.SIGNATURE, subject) if is_read else None
+        if (image := document_subject(manifest)) is not None:
+            decision = await self._accepted(subject.repository, image, client)
+            if decision is not None and await self._is_read(subject.repository, manifest):
+                return Artifact(ArtifactKind.REFERRER, subject, decision)
+        if manifest.is_index:
+            return await self._list(subject, manifest, client)
+        return None
+
+    async def _list(self, subject: Subject, manifest: Manifest, client: str) -> Artifact | None:
+        tag = subject.tag or await self._known_tag(subject, manifest)
+        image = listed_subject(manifest, tag) if tag else None
+        decision = await self._accepted(subject.repository, image, client) if image is not None else None
+        if decision is None:
+            return None
+        return Artifact(ArtifactKind.REFERRERS_TAG, replace(subject, tag=tag), decision)
+
+    async def _known_tag(self, subject: Subject, manifest: Manifest) -> str | None:
+        """Return by which tag an index was asked for before: clients resolve the tag, and then ask by digest."""
+        for child in manifest.children[:1]:
+            for parent in await self._memory.memberships.parents(subject.repository, child.digest):
+                if parent.digest == manifest.digest:
+                    return parent.tag
+        return None
+
+    async def _accepted(self, repository: Repository, image: Digest, client: str) -> Decision | None:
+        """Return the decision about an image that is accepted; not for one that is served for another reason."""
+        decision = await self._decide(Subject(repository, image), client)
+        return decision if isinstance(decision.verdict, Accepted) else None
+
+    async def _is_read(self, repository: Repository, manifest: Manifest) -> bool:
         key = (repository, manifest.digest)
-        if key in self._checked:
+        if key in self._read:
             return True
-        if not await self._manifests.is_artifact(*key):
+        if not await self._memory.manifests.is_artifact(*key):
             for blob in manifest.blobs:
                 if not await self._is_inert(repository, manifest, blob):
                     return False
-            await self._manifests.mark_artifact(*key)
-        self._checked[key] = True
+            await self._memory.manifests.mark_artifact(*key)
+        self._read[key] = True
         return True
 
     async def _is_inert(self, repository: Repository, manifest: Manifest, blob: Descriptor) -> bool:
         """Look at the content: types are a claim of whoever pushed it, and clients unpack what they can."""
+        if (blob.digest, blob.size) == (EMPTY, len(EMPTY_CONTENT)):
+            return True
         try:
-            content = await self._content(repository, blob)
+            content = await self._registry.blob(repository, blob, ARTIFACT_BLOB_BYTES_MAX)
         except UnavailableError:
             raise
         except RegistryError:
             return False
-        if blob is manifest.config:
-            return await asyncio.to_thread(is_inert_config, content, manifest)
-        return await asyncio.to_thread(is_signature_content, content)
-
-    async def _content(self, repository: Repository, blob: Descriptor) -> bytes:
-        if (blob.digest, blob.size) == (EMPTY, len(EMPTY_CONTENT)):
-            return EMPTY_CONTENT
-        return await self._registry.blob(repository, blob, ARTIFACT_BLOB_BYTES_MAX)
+        return await asyncio.to_thread(is_inert_blob, content, blob, manifest)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from proxy.gate.artifacts import Artifacts
+from proxy.gate.artifacts import Artifact, Artifacts
 from proxy.gate.contents import Contents, Registry
 from proxy.gate.decisions import Decisions, decided, expires
 from proxy.gate.flight import SingleFlight
@@ -14,6 +14,7 @@ from proxy.gate.grants import BlobGrant, best_of, rank_of
 from proxy.gate.judge import Judge
 from proxy.gate.lasting import Lasting
 from proxy.gate.memory import Memory
+from proxy.oci.artifacts import ArtifactKind
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, RegistryError
 from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
@@ -50,14 +51,15 @@ class Observer(Protocol):
 class Pulled:
     """The exact bytes, the decision about them, and until when both hold.
 
-    `decision` is None for a signature artifact: it is data, about which nothing is decided. `rules` are those that it
-    was decided by; where they are no longer the gate's, it must not be remembered.
+    `decision` is None for an artifact, and `kind` says what it is: data, about which nothing is decided. `rules` are
+    those that it was decided by; where they are no longer the gate's, it must not be remembered.
     """
 
     manifest: Manifest
     decision: Decision | None
     expires: datetime
     rules: Rules
+    kind: ArtifactKind | None = None
 
 
 class Gate:
@@ -85,7 +87,7 @@ class Gate:
         self._observer = observer
         self._decisions = Decisions(REMEMBERED_MAX, memory, judge, clock, observer.looked_up)
         self._grants: Lasting[tuple[Repository, Digest], BlobGrant] = Lasting(REMEMBERED_MAX)
-        self._artifacts = Artifacts(registry, memory.manifests)
+        self._artifacts = Artifacts(registry, memory, self._decide)
         self._pulling: SingleFlight[Reference, Pulled] = SingleFlight(tasks)
         self._judging: SingleFlight[VerdictKey, Decision] = SingleFlight(tasks)
 
@@ -124,13 +126,21 @@ class Gate:
         rule = rules.match(reference.repository)
         manifest, fresh_until = await self._contents.fetch(reference, rule.tag_max_stale if rule else timedelta(0))
         subject = Subject(reference.repository, manifest.digest, reference.tag)
-        refused = refused_by_name(rule, reference.repository) is not None
-        if not refused and await self._artifacts.is_signature(reference.repository, manifest):
-            await self._remember_members(subject, manifest, rank_of(None))
-            return Pulled(manifest, None, fresh_until, rules)
+        if refused_by_name(rule, reference.repository) is None:
+            artifact = await self._artifacts.find(subject, manifest, client)
+            if artifact is not None:
+                await self._remember_members(artifact.subject, manifest, rank_of(None))
+                return self._artifact_pulled(artifact, manifest, fresh_until, rules)
         decision = await self._decide(subject, client)
         await self._remember_members(subject, manifest, rank_of(decision))
         return Pulled(manifest, decision, min(fresh_until, expires(decision, self._clock())), rules)
+
+    def _artifact_pulled(self, artifact: Artifact, manifest: Manifest, fresh_until: datetime, rules: Rules) -> Pulled:
+        """Return an artifact; what refers to an image, for as long as its acceptance holds."""
+        until = fresh_until
+        if artifact.decision is not None:
+            until = min(fresh_until, expires(artifact.decision, self._clock()))
+        return Pulled(manifest, None, until, rules, artifact.kind)
 
     async def blob(self, repository: Repository, digest: Digest, client: str) -> BlobGrant | None:
         """Return what is decided about a blob, None where no manifest of this repository is known to name it.

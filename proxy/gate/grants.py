@@ -13,7 +13,7 @@ from proxy.verdict import Accepted
 
 @dataclass(frozen=True, slots=True)
 class BlobGrant:
-    """A blob that is known here, and the decision about a manifest that names it (None: a signature artefact)."""
+    """A blob that is known here, and the decision about a manifest that names it (None: an artifact)."""
 
     member: Member
     decision: Decision | None
@@ -26,7 +26,7 @@ class BlobGrant:
 
 
 def rank_of(decision: Decision | None) -> Rank:
-    """Return how much the word of a manifest counts about which this was decided (None: a signature artefact)."""
+    """Return how much the word of a manifest counts about which this was decided (None: an artifact)."""
     if decision is None:
         return Rank.ARTIFACT
     if not decision.served:

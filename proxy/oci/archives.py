@@ -3,7 +3,10 @@
 A runtime may ignore a layer's media type and unpack what it can. What is served without a verdict is therefore text, in
 which no tar reader finds a header. Compressed archives need no look of their own where the text is a JSON object: the
 first bytes of gzip, zstd, xz and lz4 are no UTF-8, or are control characters, and no format begins with `{` or a space.
+Other text may begin as bzip2 or as one of the archives that libarchive, which is bsdtar, reads from text.
 """
+
+import re
 
 BLOCK_BYTES = 512
 # Where a header states its sum (POSIX.1-1988, ustar), and how far node-tar reads for it: 12 bytes, the others 8.
@@ -12,6 +15,42 @@ _SUM_DIGITS = slice(148, 160)
 _NOT_OCTAL = bytes(set(range(256)) - set(b"01234567"))
 # The field itself is summed as spaces, so no sum of a block of ASCII is less than 256, which is three digits.
 _SUM_DIGITS_MIN = 3
+# Control characters but for white space. Among them are the first bytes of zstd's skippable frames.
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
+# Formats whose first bytes are text: bzip2, lzip, lrzip, grzip; ar, cpio, WARC, mtree. uuencode may begin at any line.
+_BEGINNINGS = (b"BZh", b"LZIP", b"LRZI", b"GRZip", b"!<arch>", b"0707", b"WARC/", b"#")
+_ENCODED = re.compile(rb"^begin", re.MULTILINE)
+# Keywords of mtree, which lists names and keywords in lines (libarchive, archive_read_support_format_mtree.c).
+_MTREE = frozenset(
+    b"cksum content contents dev device flags gid gname ignore inode link md5 md5digest mode nlink nochange optional"
+    b" resdevice rmd160 rmd160digest sha1 sha1digest sha256 sha256digest sha384 sha384digest sha512 sha512digest size"
+    b" symlink tags time type uid uname".split()
+)
+
+
+def is_text(content: bytes) -> bool:
+    """Return whether this is text in UTF-8 in which no tar reader finds a header."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return False
+    return not _NO_TEXT.search(text) and not reads_as_tar(content)
+
+
+def is_prose(content: bytes) -> bool:
+    """Return whether this is text that no reader takes for an archive, plain or compressed.
+
+    Its first line must have two words, neither of them a keyword of mtree, which takes almost any other text.
+    """
+    words = content.partition(b"\n")[0].split()[:2]
+    return (
+        is_text(content)
+        and not content.startswith(_BEGINNINGS)
+        and not _ENCODED.search(content)
+        and len(words) > 1
+        and words[1][:1].isalnum()
+        and not any(word.partition(b"=")[0] in _MTREE for word in words)
+    )
 
 
 def reads_as_tar(content: bytes) -> bool:

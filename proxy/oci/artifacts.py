@@ -6,13 +6,15 @@ no runtime finds a command to execute, a file system to unpack, or one that it h
 shape is judged as an image.
 """
 
+import re
+from enum import StrEnum
 from typing import Any
 
-from proxy.oci.archives import reads_as_tar
+from proxy.oci.archives import is_prose, reads_as_tar
 from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError
-from proxy.oci.manifest import Manifest
-from proxy.oci.strict_json import loads_object
+from proxy.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
+from proxy.oci.strict_json import TOKENS_MAX, loads_object
 
 # cosign's specs/SIGNATURE_SPEC.md and BUNDLE_SPEC.md, in-toto's and DSSE's media types, Notary Project signature spec.
 SIGNATURE_LAYER_TYPES = frozenset(
@@ -25,6 +27,20 @@ SIGNATURE_LAYER_TYPES = frozenset(
         "application/jose+json",
     }
 )
+# SBOMs and other documents about an image: SPDX, CycloneDX, Syft, SARIF, OpenVEX. Each must be a JSON object ...
+_DOCUMENT_TYPES = frozenset(
+    {
+        "application/json",
+        "application/sarif+json",
+        "application/spdx+json",
+        "application/vnd.cyclonedx+json",
+        "application/vnd.openvex+json",
+        "application/vnd.syft+json",
+        "text/spdx+json",
+    }
+)
+# ... or prose: SPDX's tags and values, a note.
+_PROSE_TYPES = frozenset({"text/plain", "text/spdx"})
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 EMPTY_CONTENT = b"{}"
 EMPTY = Digest.of(EMPTY_CONTENT)
@@ -47,22 +63,69 @@ ARTIFACT_BLOB_BYTES_MAX = 4 * 1024 * 1024
 # (formats.cosign.fetch).
 ARTIFACT_BYTES_MAX = 16 * 1024 * 1024
 
+# Values in one JSON document about an image: an SBOM of 4 MiB has some 150,000, which take half a second in a thread.
+DOCUMENT_TOKENS_MAX = 200_000
+# The tag under which registries without the referrers API list referrers (distribution-spec 1.1, Referrers Tag Schema).
+_REFERRERS_TAG = re.compile(r"sha256-[0-9a-f]{64}", re.ASCII)
+
 _MANIFEST_MEMBERS = frozenset(
     {"schemaVersion", "mediaType", "artifactType", "config", "layers", "subject", "annotations"}
 )
 # Not `urls`, `data` or `platform`: no client takes content from elsewhere, or chooses by anything.
 _DESCRIPTOR_MEMBERS = frozenset({"mediaType", "digest", "size", "artifactType", "annotations"})
+_INDEX_MEMBERS = frozenset({"schemaVersion", "mediaType", "manifests", "annotations"})
 _CONFIG_MEMBERS = frozenset({"architecture", "os", "created", "history", "rootfs", "config"})
 # cosign writes no platform, BuildKit that it is unknown.
 _NO_PLATFORM = ("", "unknown")
 
 
+class ArtifactKind(StrEnum):
+    """As what an artifact is served."""
+
+    SIGNATURE = "signature"
+    #: A document about an accepted image.
+    REFERRER = "referrer"
+    #: The list of what refers to an accepted image, under the tag that registries without the API have for it.
+    REFERRERS_TAG = "referrers_tag"
+
+
 def looks_like_signature_artifact(manifest: Manifest) -> bool:
     """Return whether this has the closed shape, and all layers are typed as signatures or attestations.
 
-    An index never has. The types are only a claim: `is_inert_config` and `is_signature_content` see to the blobs.
+    An index never has. The types are only a claim: `is_inert_blob` sees to the content.
     """
     return _has_layers_of(manifest, SIGNATURE_LAYER_TYPES) and _is_closed(manifest)
+
+
+def document_subject(manifest: Manifest) -> Digest | None:
+    """Return which image this is a document about: a manifest of the closed shape with an empty config and a subject.
+
+    None for anything else. The types of its layers are a claim as those of signatures are.
+    """
+    subject, config = manifest.subject, manifest.config
+    if (
+        subject is not None
+        and config is not None
+        and (manifest.media_type, config.media_type, config.digest) == (OCI_MANIFEST, EMPTY_TYPE, EMPTY)
+        and _has_layers_of(manifest, SIGNATURE_LAYER_TYPES | _DOCUMENT_TYPES | _PROSE_TYPES | {EMPTY_TYPE})
+        and _is_closed(manifest)
+    ):
+        return subject.digest
+    return None
+
+
+def listed_subject(manifest: Manifest, tag: str) -> Digest | None:
+    """Return which image an index under this tag lists the referrers of; None if it is no such list.
+
+    It has no platforms for a client to choose by, and what it lists is served by its own verdict.
+    """
+    if manifest.media_type != OCI_INDEX or not _REFERRERS_TAG.fullmatch(tag):
+        return None
+    document = loads_object(manifest.body, "the index")
+    is_list = document.keys() <= _INDEX_MEMBERS and all(
+        one["mediaType"] == OCI_MANIFEST and one.keys() <= _DESCRIPTOR_MEMBERS for one in document["manifests"] or ()
+    )
+    return Digest.parse(tag.replace("-", ":")) if is_list else None
 
 
 def _has_layers_of(manifest: Manifest, types: frozenset[str]) -> bool:
@@ -91,6 +154,16 @@ def _is_closed_descriptor(descriptor: dict[str, Any]) -> bool:
     if descriptor.get("digest") == str(EMPTY) and descriptor.get("data") == "e30=":
         members.discard("data")
     return members <= _DESCRIPTOR_MEMBERS
+
+
+def is_inert_blob(content: bytes, blob: Descriptor, manifest: Manifest) -> bool:
+    """Return whether a blob of an artifact is what it is said to be, and nothing that runs or unpacks."""
+    if blob is manifest.config:
+        return is_inert_config(content, manifest)
+    if blob.media_type in _PROSE_TYPES:
+        return is_prose(content)
+    tokens_max = DOCUMENT_TOKENS_MAX if blob.media_type in _DOCUMENT_TYPES else TOKENS_MAX
+    return is_signature_content(content, tokens_max)
 
 
 def is_inert_config(content: bytes, manifest: Manifest) -> bool:
@@ -125,10 +198,10 @@ def _is_bare_history(history: object) -> bool:
     )
 
 
-def is_signature_content(content: bytes) -> bool:
+def is_signature_content(content: bytes, tokens_max: int = TOKENS_MAX) -> bool:
     """Return whether this is a JSON object, and nothing that unpacks: a runtime may ignore the type."""
     try:
-        loads_object(content, "the signature")
+        loads_object(content, "the document", tokens_max)
     except MalformedError:
         return False
     return not reads_as_tar(content)

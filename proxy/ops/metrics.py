@@ -21,6 +21,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from proxy.oci.artifacts import ArtifactKind
 from proxy.ops.clients import client_kind
 from proxy.ops.shared import Shared
 from proxy.policy.evaluate import NO_RULE
@@ -51,7 +52,7 @@ _CACHES = frozenset(
         "content",
     }
 )
-_ARTIFACTS = frozenset({"signature"})
+_ARTIFACTS = frozenset(kind.value for kind in ArtifactKind)
 _TRANSFERS = frozenset({"kept", "not_kept", "failed", "joined", "resumed", "prefetched"})
 # What a pull is refused for besides the reasons of the policy: `front/errors` names them.
 _REFUSALS = frozenset(Reason) | {

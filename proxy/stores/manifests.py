@@ -41,11 +41,11 @@ class Manifests(Protocol):
         ...
 
     async def is_artifact(self, repository: Repository, digest: Digest) -> bool:
-        """Say whether this version of Sealgate found the manifest, which is here, to be a signature artefact."""
+        """Say whether this version of Sealgate found the manifest, which is here, to be an artifact."""
         ...
 
     async def mark_artifact(self, repository: Repository, digest: Digest) -> None:
-        """Remember that the manifest, if it is here, was found to be a signature artefact."""
+        """Remember that the manifest, if it is here, was found to be an artifact."""
         ...
 
 

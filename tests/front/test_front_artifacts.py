@@ -5,12 +5,14 @@ import json
 from typing import Any
 
 import pytest
-from support.artifacts import CONFIG_TYPE, PAYLOAD, PAYLOAD_TYPE, config, of, signature
-from support.stack import running
+from support.artifacts import CONFIG_TYPE, PAYLOAD, PAYLOAD_TYPE, SPDX, SPDX_TYPE, config, document, of, signature
+from support.stack import running, sign
 from support.tar_text import as_json, blank
 
-from proxy.demo.images import image
+from proxy.demo.images import OCI_LAYER, Image, image
 from proxy.demo.registry import Registry, serve
+from proxy.oci.digest import Digest
+from proxy.oci.manifest import OCI_INDEX, OCI_MANIFEST
 
 NAME = "library/app"
 EVIL = image("evil")
@@ -71,3 +73,77 @@ async def test_each_artifact_that_is_served_is_told_of():
             assert (await stack.get(f"/v2/{NAME}/manifests/it", method))[0] == 200
         assert stack.watch.artifacts == [(f"docker.io/{NAME}:it", "signature")] * 2
         assert ("warm", "GET", 200) not in stack.watch.answers
+
+
+# Documents about images
+
+
+GOOD = image("good")
+FALLBACK = f"sha256-{GOOD.digest.hex}"
+
+
+def about(one: Image, media_type: str, content: bytes) -> bytes:
+    return json.dumps(document(of(one.media_type, one.body), media_type, content)).encode()
+
+
+def registry_of_documents(*documents: tuple[bytes, bytes], referrers_api: bool = True) -> Registry:
+    """A signed and an unsigned image, with documents and the list of them under the fallback tag of the signed one."""
+    made = Registry(referrers_api=referrers_api)
+    GOOD.add_to(made, NAME, "good")
+    EVIL.add_to(made, NAME, "evil")
+    sign(made, NAME, GOOD.media_type, GOOD.body, kind="classic")
+    made.add_blob(NAME, b"{}")
+    for body, blob in documents:
+        made.add_blob(NAME, blob)
+        made.add_manifest(NAME, OCI_MANIFEST, body)
+    entries = [of(OCI_MANIFEST, body, artifactType="a/b") for body, _ in documents]
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    made.add_manifest(NAME, OCI_INDEX, json.dumps(index).encode(), FALLBACK)
+    return made
+
+
+@pytest.mark.parametrize("referrers_api", [True, False])
+async def test_an_sbom_of_an_accepted_image_is_read_as_clients_do(referrers_api):
+    sbom = about(GOOD, SPDX_TYPE, SPDX)
+    registry = registry_of_documents((sbom, SPDX), referrers_api=referrers_api)
+    async with serve(registry) as url, running(url) as stack:
+        listed = json.loads((await stack.get(f"/v2/{NAME}/referrers/{GOOD.digest}"))[2])["manifests"]
+        assert str(Digest.of(sbom)) in [one["digest"] for one in listed]
+        for method in ("HEAD", "GET"):
+            status, response, body = await stack.get(f"/v2/{NAME}/manifests/{FALLBACK}", method)
+            assert status == 200
+        index = response.headers["Docker-Content-Digest"]
+        assert (await stack.get(f"/v2/{NAME}/manifests/{index}"))[::2] == (200, body)
+        assert (await stack.get(f"/v2/{NAME}/manifests/{Digest.of(sbom)}"))[::2] == (200, sbom)
+        for blob in (SPDX, b"{}"):
+            assert (await stack.get(f"/v2/{NAME}/blobs/{Digest.of(blob)}"))[::2] == (200, blob)
+        repository = f"docker.io/{NAME}"
+        assert stack.watch.artifacts == [
+            (f"{repository}:{FALLBACK}", "referrers_tag"),
+            (f"{repository}@{index}", "referrers_tag"),
+            (f"{repository}@{Digest.of(sbom)}", "referrer"),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("body", "blob"),
+    [
+        (about(EVIL, SPDX_TYPE, SPDX), SPDX),
+        (about(GOOD, SPDX_TYPE, as_json(b"etc/x")), as_json(b"etc/x")),
+        (about(GOOD, "text/plain", EVIL.blobs[1]), EVIL.blobs[1]),
+        (about(GOOD, OCI_LAYER, EVIL.blobs[1]), EVIL.blobs[1]),
+        (about(GOOD, "application/octet-stream", SPDX), SPDX),
+        (
+            EVIL.body.replace(
+                b'{"config"', b'{"subject":' + json.dumps(of(OCI_MANIFEST, GOOD.body)).encode() + b',"config"'
+            ),
+            SPDX,
+        ),
+    ],
+    ids=["of a refused image", "an archive", "a layer as text", "a layer", "anything", "an image with a subject"],
+)
+async def test_anything_else_that_refers_to_an_image_is_refused(body, blob):
+    async with serve(registry_of_documents((body, blob))) as url, running(url) as stack:
+        assert (await stack.get(f"/v2/{NAME}/manifests/{FALLBACK}"))[0] == 200
+        assert (await stack.get(f"/v2/{NAME}/manifests/{Digest.of(body)}"))[0] == 307
+        assert (await stack.get(f"/v2/{NAME}/blobs/{Digest.of(blob)}"))[0] == 307

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tar_text import FIELDS, READERS, as_json, blank, twelve
 
-from proxy.oci.archives import reads_as_tar
+from proxy.oci.archives import is_prose, is_text, reads_as_tar
 
 HIGH = "\u00e4".encode()
 MADE = {
@@ -91,3 +91,69 @@ def test_a_real_reader_finds_nothing_that_is_passed_over(program, made, tmp_path
     command = [program, *(["tar"] if program == "busybox" else []), "-tf", str(tmp_path / "it")]
     done = subprocess.run(command, capture_output=True, check=False, timeout=20)  # noqa: S603
     assert reads_as_tar(MADE[made]) or not done.stdout
+
+
+def test_text():
+    assert is_text("a\tb\r\n\u65e5\x7f".encode())
+    assert not is_text(b"\xff")
+    assert not is_text(b"a\x1b[0m")
+    assert not is_text(as_json(b"x"))
+
+
+SPDX = b"SPDXVersion: SPDX-2.3\nDataLicense: CC0-1.0\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SPDX,
+        b"A note about this image\n",
+        b"hello world",
+        "Gr\u00fc\u00dfe aus K\u00f6ln".encode(),
+        SPDX + b"not the begin\n" * 99,
+    ],
+)
+def test_prose(content):
+    assert is_prose(content)
+
+
+PROSE_SHAPED_AS = {
+    "empty": b"",
+    "one word": b"hello\nworld\n",
+    "no text": b"hello \xff",
+    "control characters": b"hello world\x00",
+    "zstd, skippable": b"P*M\x18 hello",
+    "gzip": b"\x1f\x8b\x08 hello",
+    "bzip2": b"BZh91AY&SY hello",
+    "lzip": b"LZIP hello",
+    "ar": b"!<arch> \nhello/ 0 0 0 644 5 `\nhello",
+    "cpio": b"070707000001000001000644 hello",
+    "warc": b"WARC/1.0 hello",
+    "mtree": b"#mtree v1\n./x type=file\n",
+    "mtree without a signature": b"x type=link link=/etc/passwd\n" * 4,
+    "mtree, names last": b"type=dir ./x\n" * 4,
+    "mtree, bare keyword": b"x optional type=dir\n" * 4,
+    "mtree, line goes on": b"x \\\ntype=dir\n" * 4,
+    "uuencode": SPDX + b"begin 644 x\n#86)C\n`\nend\n",
+    "base64": SPDX + b"begin-base64 644 x\nYWJj\n====\n",
+    "tar": b"hello world " + b"a" * 500 + as_json(b"second"),
+}
+
+
+@pytest.mark.parametrize("shape", PROSE_SHAPED_AS)
+def test_what_some_reader_unpacks_is_no_prose(shape):
+    assert not is_prose(PROSE_SHAPED_AS[shape])
+
+
+@given(TEXT)
+def test_any_text_is_prose_or_not(text):
+    assert is_prose(text.encode()) <= is_text(text.encode())
+
+
+@pytest.mark.skipif(shutil.which("bsdtar") is None, reason="bsdtar is not installed")
+@pytest.mark.parametrize("shape", PROSE_SHAPED_AS)
+def test_bsdtar_finds_nothing_in_prose(shape, tmp_path):
+    for content in (PROSE_SHAPED_AS[shape], b"A note\n" + PROSE_SHAPED_AS[shape]):
+        (tmp_path / "it").write_bytes(content)
+        listed = subprocess.run(["bsdtar", "-tf", str(tmp_path / "it")], capture_output=True, check=False).stdout  # noqa: S603, S607
+        assert not is_prose(content) or not listed

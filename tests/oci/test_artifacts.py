@@ -5,15 +5,30 @@ import json
 import tarfile
 
 import pytest
-from support.artifacts import CONFIG_TYPE, EMPTY_TYPE, NEVER, PAYLOAD, config, of, parsed, signature
+from support.artifacts import (
+    CONFIG_TYPE,
+    EMPTY_TYPE,
+    NEVER,
+    PAYLOAD,
+    SPDX,
+    SPDX_TYPE,
+    config,
+    document,
+    of,
+    parsed,
+    signature,
+)
 from support.tar_text import as_json, blank
 
 from proxy.oci.artifacts import (
     ARTIFACT_BLOB_BYTES_MAX,
     ARTIFACT_BYTES_MAX,
     ARTIFACT_LAYERS_MAX,
+    document_subject,
+    is_inert_blob,
     is_inert_config,
     is_signature_content,
+    listed_subject,
     looks_like_signature_artifact,
 )
 from proxy.oci.digest import Digest
@@ -198,3 +213,120 @@ def test_a_config_with_anything_else(content):
 )
 def test_content(content, is_signature):
     assert is_signature_content(content) is is_signature
+
+
+# Documents about images, and lists of them
+
+
+IMAGE = of(OCI_MANIFEST, b"image")
+ABOUT = Digest.of(b"image")
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {},
+        {"annotations": None, "artifactType": None},
+        {"layers": [of("application/vnd.cyclonedx+json", b"{}"), of("text/spdx", b"SPDXVersion: SPDX-2.3")]},
+        {"layers": [of(SPDX_TYPE, SPDX), of(DSSE, PAYLOAD)]},
+        {"layers": [of(EMPTY_TYPE, b"{}", data="e30=")]},
+        {"config": of(EMPTY_TYPE, b"{}")},
+    ],
+)
+def test_a_document_about_an_image(members):
+    assert document_subject(parsed(document(IMAGE, SPDX_TYPE, SPDX, **members))) == ABOUT
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"subject": None},
+        {"mediaType": DOCKER_MANIFEST},
+        {"config": of(EMPTY_TYPE, b"{ }")},
+        {"config": of(CONFIG_TYPE, b"{}")},
+        {"config": of(CONFIG_TYPE, config(SPDX))},
+        {"config": of("application/vnd.cncf.notary.signature", b"{}")},
+        {"layers": []},
+        {"layers": [of(SPDX_TYPE, SPDX), of(LAYER, b"layer")]},
+        {"layers": [of("application/octet-stream", SPDX)]},
+        {"layers": [of("application/vnd.oci.image.layer.v1.tar", SPDX)]},
+        {"layers": [of("application/spdx+json+gzip", SPDX)]},
+        {"layers": [of(SPDX_TYPE, SPDX) | {"size": ARTIFACT_BLOB_BYTES_MAX + 1}]},
+        {"layers": [of(SPDX_TYPE, SPDX, urls=["https://a.example/"])]},
+        {"layers": [of(SPDX_TYPE, b"{} ", data="e30g")]},
+        {"layers": [of(SPDX_TYPE, SPDX, platform={"os": "linux"})]},
+        {"subject": IMAGE | {"platform": {"os": "linux"}}},
+        {"x": 1},
+    ],
+)
+def test_no_document_about_an_image(members):
+    assert document_subject(parsed(document(IMAGE, SPDX_TYPE, SPDX, **members))) is None
+
+
+def test_an_index_is_no_document():
+    assert document_subject(index()) is None
+
+
+TAG = f"sha256-{ABOUT.hex}"
+
+
+def listing(*entries, **members):
+    return parsed({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(entries)} | members)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        listing(),
+        listing(of(OCI_MANIFEST, b"a", artifactType="a/b", annotations={"c": "d"}), annotations={"e": "f"}),
+        parsed({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": None}),
+    ],
+)
+def test_a_list_of_referrers(made):
+    assert listed_subject(made, TAG) == ABOUT
+
+
+@pytest.mark.parametrize(
+    ("made", "tag"),
+    [
+        *((listing(), tag) for tag in ("v1", f"{TAG}.sig", TAG.upper(), TAG[:-1], f"x{TAG}", f"sha512-{ABOUT.hex}")),
+        (listing(x=1), TAG),
+        (listing(subject=IMAGE), TAG),
+        (listing(of(OCI_MANIFEST, b"a", platform={"os": "linux", "architecture": "amd64"})), TAG),
+        (listing(of(OCI_MANIFEST, b"a"), of(OCI_MANIFEST, b"b", urls=[])), TAG),
+        (listing(of(OCI_INDEX, b"a")), TAG),
+        (parsed(signature()), TAG),
+    ],
+)
+def test_no_list_of_referrers(made, tag):
+    assert listed_subject(made, tag) is None
+
+
+@pytest.mark.parametrize(
+    ("media_type", "content", "is_inert"),
+    [
+        (SPDX_TYPE, SPDX, True),
+        (SPDX_TYPE, json.dumps({"x": [1] * 100_000}).encode(), True),
+        (DSSE, json.dumps({"x": [1] * 100_000}).encode(), False),
+        (SPDX_TYPE, json.dumps({"x": [1] * 200_000}).encode(), False),
+        (SPDX_TYPE, b"SPDXVersion: SPDX-2.3", False),
+        (SPDX_TYPE, b'{"a":1,"a":2}', False),
+        (SPDX_TYPE, as_json(b"x"), False),
+        (SPDX_TYPE, blank(), False),
+        ("text/spdx", b"SPDXVersion: SPDX-2.3", True),
+        ("text/plain", b"hello world", True),
+        ("text/plain", b"x type=link link=/etc/passwd", False),
+        ("text/spdx", header("etc/passwd"), False),
+        ("text/spdx", b"\x1f\x8b\x08", False),
+    ],
+    ids=range(13),
+)
+def test_what_a_document_is(media_type, content, is_inert):
+    made = parsed(document(IMAGE, media_type, content))
+    assert is_inert_blob(content, made.layers[0], made) is is_inert
+
+
+def test_a_config_is_read_as_one():
+    made = parsed(signature(config=of(CONFIG_TYPE, config(PAYLOAD))))
+    assert is_inert_blob(config(PAYLOAD), made.config, made)
+    assert not is_inert_blob(PAYLOAD, made.config, made)

@@ -10,6 +10,8 @@ EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 PAYLOAD_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 PAYLOAD = b'{"critical":{"type":"cosign container image signature"}}'
+SPDX_TYPE = "application/spdx+json"
+SPDX = b'{"spdxVersion":"SPDX-2.3","packages":[]}'
 NEVER = "0001-01-01T00:00:00Z"
 
 
@@ -25,6 +27,20 @@ def signature(**members: Any) -> dict[str, Any]:
         "mediaType": OCI_MANIFEST,
         "config": of(EMPTY_TYPE, b"{}"),
         "layers": [of(PAYLOAD_TYPE, PAYLOAD, annotations={"dev.cosignproject.cosign/signature": "MEUC"})],
+    } | members
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def document(image: dict[str, Any], media_type: str, content: bytes, **members: Any) -> dict[str, Any]:
+    """The manifest of a document about an image, as `oras attach` writes it."""
+    made = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": media_type,
+        "config": of(EMPTY_TYPE, b"{}", data="e30="),
+        "layers": [of(media_type, content, annotations={"org.opencontainers.image.title": "sbom"})],
+        "subject": image,
+        "annotations": {"org.opencontainers.image.created": NEVER},
     } | members
     return {name: value for name, value in made.items() if value is not None}
 
