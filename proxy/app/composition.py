@@ -160,7 +160,7 @@ def _observers(settings: Settings, shared: Shared | None, stack: AsyncExitStack)
         insecure_settings=len(settings.relaxations),
         shared=shared,
     )
-    audit = Audit.open(settings.server.audit_log, metrics.audit_lost)
+    audit = Audit.open(settings.server.audit_log, metrics.audit_lost, str(settings.server.admin_listen))
     stack.callback(audit.close)
     tally = Tally(
         version=__version__,

@@ -50,7 +50,7 @@ def serve(load: Callable[[], Settings], *, ready: Callable[[Addresses], None]) -
     _raise_file_limit()
     with _state(settings.server.state_dir) as run:
         log.share(run / STDERR)
-        log.configure(settings.server.log_level)
+        _log_of(settings)
         service = _Service(load, settings, _sockets(settings), run)
         ended = partial(forget, run)
         with Supervisor(ended, stop_seconds=SHUTDOWN_SECONDS, drain_seconds=DRAIN_SECONDS) as supervisor:
@@ -79,7 +79,7 @@ class _Crew:
     def work(self, post: Post) -> int:
         """Serve, in a process of its own."""
         log.share(self.service.run / STDERR)
-        log.configure(self.settings.server.log_level)
+        _log_of(self.settings)
         listening = self.sockets.of(post.place, self.size)
         # What this process does not accept from must not be kept open by it: somebody would wait there.
         for sockets in (self.service.sockets, self.service.next):
@@ -145,7 +145,7 @@ class _Service:
         except Exception:  # noqa: BLE001 (what serves goes on, whatever is wrong with the configuration or with us)
             _log.exception("not reloaded", cause="internal error")
         else:
-            log.configure(settings.server.log_level)
+            _log_of(settings)
             self.tell("reloaded", settings)
         systemd.notify(systemd.READY)
 
@@ -204,6 +204,10 @@ def _run_folder(state: Path) -> Path:
             run.mkdir(mode=0o700)
             return run
     raise StartError(f"{folders[-1]} cannot be made anew")
+
+
+def _log_of(settings: Settings) -> None:
+    log.configure(settings.server.log_level, instance=str(settings.server.admin_listen))
 
 
 def _workers(settings: Settings) -> int:

@@ -82,7 +82,7 @@ def settings(read: Settings) -> dict[str, Any]:
         "trust_roots": {
             name: {
                 "source": str(one.stored.source) if one.stored else None,
-                "confirmed_at": one.stored.confirmed_at.isoformat() if one.stored else None,
+                "confirmed_at": plain.moment(one.stored.confirmed_at) if one.stored else None,
                 "refreshed_from": one.repository.url if one.repository else None,
             }
             for name, one in read.trust_roots.items()

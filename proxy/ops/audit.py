@@ -21,6 +21,7 @@ import structlog
 from proxy.oci.manifest import Manifest
 from proxy.ops.audit_file import AuditFile
 from proxy.ops.clients import shown_user_agent
+from proxy.ops.lines import Fault, Lines, fault_of
 from proxy.ops.metrics import verdict_name
 from proxy.policy import plain
 from proxy.policy.explain import explain
@@ -39,8 +40,9 @@ _WHO = frozenset({"subject", "issuer"})
 class Audit:
     """An open audit log. Its methods return at once; `close` writes what waits."""
 
-    def __init__(self, handler: logging.Handler, on_lost: Callable[[], None]) -> None:
+    def __init__(self, handler: logging.Handler, on_lost: Callable[[], None], instance: str = "") -> None:
         self._handler = handler
+        self._lines = Lines.here(instance)
         self._on_lost = on_lost
         self._waiting: queue.Queue[str | None] = queue.Queue(WAITING_MAX)
         # A method of the handler is where `logging` puts what it cannot write; by default it prints and forgets.
@@ -49,14 +51,15 @@ class Audit:
         self._thread.start()
 
     @classmethod
-    def open(cls, path: Path | None, on_lost: Callable[[], None]) -> Self:
+    def open(cls, path: Path | None, on_lost: Callable[[], None], instance: str = "") -> Self:
         """Append to the file, which may be moved away while it is in use; without a path write to standard error.
 
-        `on_lost` is called for every line that is lost, on any thread. Raises OSError where the file cannot be written.
+        `on_lost` is called for every line that is lost, on any thread; `instance` is named in each line
+        (`lines`). Raises OSError where the file cannot be written.
         """
         if path is None:
-            return cls(logging.StreamHandler(sys.stderr), on_lost)
-        return cls(AuditFile(path), on_lost)
+            return cls(logging.StreamHandler(sys.stderr), on_lost, instance)
+        return cls(AuditFile(path), on_lost, instance)
 
     def verdict(self, decision: Decision, *, time: datetime, client: str) -> None:
         """Write that a verdict was found, with who signed or every reason that was found against it.
@@ -83,7 +86,7 @@ class Audit:
         `rule` is the one that refused the whole repository, so that no image was judged.
         `image` is what was asked for, `form` how the client was told, `identifier` the id in the client's message.
         """
-        fields: dict[str, Any] = {"image": image[:TEXT_MAX], "reason": reason, "form": form}
+        fields: dict[str, Any] = {"image": image[:TEXT_MAX], "reason": reason, "fault": fault_of(reason), "form": form}
         if decision is not None:
             fields |= {
                 "digest": str(decision.verdict.subject.digest),
@@ -113,7 +116,8 @@ class Audit:
         self._handler.close()
 
     def _put(self, time: datetime, event: str, identifier: str | None, fields: dict[str, Any]) -> None:
-        line = {"time": time.isoformat(), "event": event, "id": identifier} | fields
+        level = "warning" if fields.get("fault") is not None else "info"
+        line = self._lines.line(time, level, event, {"id": identifier, "fault": None} | fields)
         try:
             self._waiting.put_nowait(json.dumps(line, separators=(",", ":")))
         except queue.Full:
@@ -141,19 +145,33 @@ def _about(decision: Decision) -> dict[str, Any]:
         "on_outage": decision.on_outage.value,
         "served": decision.served,
         "reason": decision.reason.value if decision.reason else None,
+        "fault": _fault(decision),
         "explanation": explain(decision),
     }
     match verdict:
         case Accepted():
-            fields["signers"] = [_bounded(plain.evidence(it)) for it in verdict.evidence]
+            fields["evidence"] = [_bounded(plain.evidence(it)) for it in verdict.evidence]
         case Refused():
             fields["rejections"] = [_bounded(_rejection(it)) for it in verdict.rejections]
         case Undetermined():
             fields["cause"] = verdict.cause[:TEXT_MAX]
     if decision.stale is not None:
         # It could not be judged now; the verdict above has expired, and stands in no longer than this.
-        fields |= {"cause": decision.stale.cause[:TEXT_MAX], "stale_until": decision.stale.until.isoformat()}
+        fields |= {"cause": decision.stale.cause[:TEXT_MAX], "stale_until": plain.moment(decision.stale.until)}
     return fields
+
+
+def _fault(decision: Decision) -> Fault | None:
+    """Return whose fault it is that an image is not accepted, or cannot be judged anew."""
+    match decision.verdict:
+        case _ if decision.stale is not None:
+            return Fault.UPSTREAM
+        case Undetermined():
+            return Fault.UPSTREAM
+        case Refused():
+            return fault_of(decision.reason.value if decision.reason else "")
+        case _:
+            return None
 
 
 def _rejection(rejection: Rejection) -> dict[str, Any]:

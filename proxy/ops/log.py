@@ -6,12 +6,16 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
+
+from proxy.ops.lines import Lines
 
 LEVELS = ("debug", "info", "warning", "error")
 REDACTED = "[redacted]"
@@ -31,10 +35,10 @@ _SECRETS_IN_TEXT = (
 )
 
 
-def configure(level: str = "info", stream: TextIO | None = None) -> None:
+def configure(level: str = "info", stream: TextIO | None = None, *, instance: str = "") -> None:
     """Send everything that is logged in this process, libraries included, to `stream` (standard error) as JSON lines.
 
-    `level` is one of LEVELS; raises ValueError for any other.
+    `level` is one of LEVELS; raises ValueError for any other. `instance` is named in each line (`lines`).
     """
     if level not in LEVELS:
         raise ValueError(f"log level {level!r} is none of {', '.join(LEVELS)}")
@@ -42,7 +46,6 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
@@ -57,11 +60,24 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 redact,
+                _Builder(Lines.here(instance)),
                 structlog.processors.JSONRenderer(),
             ],
         )
     )
     logging.basicConfig(level=threshold, handlers=[handler], force=True)
+
+
+class _Builder:
+    """Makes a line of what was logged."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
+        fields = {name: value for name, value in event.items() if name not in {"level", "event"}}
+        now = datetime.fromtimestamp(time.time(), UTC)
+        return self._lines.line(now, str(event.get("level", "info")), str(event.get("event", "")), fields)
 
 
 def share(lock: Path) -> None:

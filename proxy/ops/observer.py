@@ -13,10 +13,14 @@ from proxy.oci.digest import Digest
 from proxy.oci.manifest import Manifest
 from proxy.ops.audit import Audit
 from proxy.ops.limited import Limited
+from proxy.ops.lines import Fault, fault_of
 from proxy.ops.metrics import Metrics, found_name, verdict_name
 from proxy.ops.status import RefusalSeen, Tally
 from proxy.policy.model import Decision
+from proxy.verdict import Undetermined
 
+# Why a connection was dropped, where it is not for what a client did.
+_DROPPED = {"files": Fault.SEALGATE, "full": Fault.SEALGATE}
 _REFRESHED = frozenset({"changed", "unchanged"})
 
 
@@ -103,13 +107,15 @@ class Observer:
             user_agent=user_agent,
         )
         self._tally.recent.add(RefusalSeen(now, refusal.id, image, refusal.label, client))
-        self._log.info("refused", id=refusal.id, image=image, message=refusal.message, client=client)
+        fault = fault_of(refusal.label)
+        self._log.info("refused", id=refusal.id, image=image, message=refusal.message, fault=fault, client=client)
 
     def served_unverified(self, request: Request, image: str, decision: Decision) -> None:
         """Tell of an image that is served without being accepted."""
         self._metrics.served_unverified(decision)
         self._log.warning(
             "served unverified",
+            fault=Fault.UPSTREAM if isinstance(decision.verdict, Undetermined) else Fault.IMAGE,
             id=decision.id,
             image=image,
             rule=decision.verdict.rule,
@@ -141,19 +147,22 @@ class Observer:
         self._metrics.connection_dropped(why)
         more = self._limited.admit(f"dropped {why}")
         if more is not None:
-            self._log.warning("connection dropped", why=why, **more)
+            self._log.warning("connection dropped", fault=_DROPPED.get(why, Fault.CLIENT), why=why, **more)
 
     def unreadable(self, client: str, refusal: Refusal, form: str) -> None:
         """Count a request that could not be read, and was refused."""
         self._metrics.refused("", form, refusal.label)
         more = self._limited.admit("unreadable")
         if more is not None:
-            self._log.info("request not read", id=refusal.id, message=refusal.message, client=client, **more)
+            fault = fault_of(refusal.label)
+            self._log.info(
+                "request not read", id=refusal.id, message=refusal.message, fault=fault, client=client, **more
+            )
 
     def cut(self, image: str, error: Exception) -> None:
         """Tell of a transfer that was broken off."""
         self._metrics.cut()
-        self._log.error("transfer broken off", image=image, cause=str(error))
+        self._log.error("transfer broken off", fault=Fault.UPSTREAM, image=image, cause=str(error))
 
     def upstream_request(self, registry: str, operation: str, outcome: str, seconds: float) -> None:
         """Tell of a request to a registry."""
@@ -186,4 +195,6 @@ class Observer:
         if outcome in _REFRESHED:
             self._log.info("trust root refreshed", root=root, outcome=outcome, not_used=detail)
         else:
-            self._log.warning("trust root not refreshed", root=root, outcome=outcome, cause=detail)
+            self._log.warning(
+                "trust root not refreshed", fault=Fault.UPSTREAM, root=root, outcome=outcome, cause=detail
+            )

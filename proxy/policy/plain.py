@@ -3,9 +3,15 @@
 The members are public; add, do not rename. Pairs stay pairs: an annotation may have the name of a certificate's claim.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 from proxy.verdict import Evidence, Rejection
+
+
+def moment(at: datetime) -> str:
+    """Return a time as RFC 3339 has it, in UTC with `Z`, to the microsecond where there is a part of a second."""
+    return at.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 def evidence(one: Evidence) -> dict[str, Any]:
@@ -17,7 +23,7 @@ def evidence(one: Evidence) -> dict[str, Any]:
         "signature": one.signature,
         "subject": one.subject,
         "issuer": one.issuer,
-        "signed_at": one.signed_at.isoformat() if one.signed_at else None,
+        "signed_at": moment(one.signed_at) if one.signed_at else None,
         "time_source": one.time_source,
         "log_index": one.log_index,
         "claims": [list(pair) for pair in one.claims],

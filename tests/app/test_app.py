@@ -235,7 +235,7 @@ async def test_the_audit_log_may_be_a_file(config, tmp_path):
         ("verdict", "refused"),
         ("refused_pull", "refused"),
     ]
-    assert lines[0]["signers"][0]["signer"] == "release"
+    assert lines[0]["evidence"][0]["signer"] == "release"
     assert lines[1]["id"] == lines[2]["id"]
 
 

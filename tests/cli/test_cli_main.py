@@ -25,6 +25,7 @@ from proxy.gate import Candidate, Examination
 from proxy.oci.digest import Digest
 from proxy.oci.errors import UnavailableError, UnknownUpstreamError
 from proxy.oci.reference import Repository
+from proxy.policy import plain
 from proxy.stores.database import StoreError
 from proxy.verdict import Accepted, Evidence, InsecureUnverified, Reason, Refused, Rejection, Subject, Undetermined
 
@@ -115,7 +116,7 @@ def test_verify_prints_json(run, config, monkeypatch, word):
     assert code == EXITS[word]
     assert (seen["verdict"], seen["rule"], seen["image"], seen["tag"]) == (word, "all", "docker.io/library/app", "1")
     assert [one["counted"] for one in seen["candidates"]] == [True, False]
-    assert seen["candidates"][0]["evidence"]["signed_at"] == NOW.isoformat()
+    assert seen["candidates"][0]["evidence"]["signed_at"] == plain.moment(NOW)
     assert seen["candidates"][1]["rejection"]["reason"] == "untrusted_signer"
     assert seen["unreached"] == ["the fallback tag"]
     assert len(seen["evidence"]) == (word == "accepted")

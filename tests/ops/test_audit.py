@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -14,10 +15,15 @@ from support.stores import KEYLESS, LATER, NOW, PROVEN, accepted, digest, eviden
 
 from proxy.ops import audit as module
 from proxy.ops.audit import CLAIMS_MAX, TEXT_MAX, Audit
+from proxy.ops.lines import SCHEMA
+from proxy.policy import plain
 from proxy.verdict import Reason, Rejection
 
-COMMON = {
-    "time": "2026-11-21T12:00:00+00:00",
+ORIGIN = {"schema": SCHEMA, "host": socket.gethostname(), "instance": "127.0.0.1:5001"}
+COMMON = ORIGIN | {
+    "time": "2026-11-21T12:00:00Z",
+    "level": "info",
+    "fault": None,
     "event": "verdict",
     "id": "k7f3",
     "image": "ghcr.io/org/app",
@@ -36,7 +42,7 @@ LINES = [
             "served": True,
             "reason": None,
             "explanation": "signed by release",
-            "signers": [
+            "evidence": [
                 {
                     "signer": "release",
                     "format": "cosign",
@@ -55,6 +61,8 @@ LINES = [
     (
         REFUSED,
         {
+            "level": "warning",
+            "fault": "image",
             "verdict": "refused",
             "served": False,
             "reason": "not_signed",
@@ -67,6 +75,8 @@ LINES = [
     (
         AWAY,
         {
+            "level": "warning",
+            "fault": "upstream",
             "verdict": "undetermined",
             "served": False,
             "reason": None,
@@ -97,17 +107,17 @@ def path(tmp_path):
 
 @pytest.mark.parametrize(("judged", "fields"), LINES, ids=["accepted", "refused", "undetermined", "unverified"])
 def test_a_verdict_is_one_line(path, judged, fields):
-    audit = Audit.open(path, pytest.fail)
+    audit = Audit.open(path, pytest.fail, "127.0.0.1:5001")
     audit.verdict(judged, time=NOW, client="10.0.0.7")
     audit.close()
     assert written(path) == [COMMON | fields]
 
 
 def test_who_signed_and_when_if_that_is_proven(path):
-    audit = Audit.open(path, pytest.fail)
+    audit = Audit.open(path, pytest.fail, "127.0.0.1:5001")
     audit.verdict(decision(accepted(key(), LATER, KEYLESS)), time=NOW, client="")
     audit.close()
-    assert written(path)[0]["signers"] == [
+    assert written(path)[0]["evidence"] == [
         {
             "signer": "release",
             "format": "cosign",
@@ -115,7 +125,7 @@ def test_who_signed_and_when_if_that_is_proven(path):
             "signature": "sha256-0.sig",
             "subject": "someone@example.com",
             "issuer": "https://issuer.example",
-            "signed_at": "2026-11-21T12:00:00+00:00",
+            "signed_at": "2026-11-21T12:00:00Z",
             "time_source": "log rekor.example",
             "log_index": 7,
             "claims": [["source_repository_ref", "refs/heads/main"], ["team", "a"]],
@@ -124,7 +134,7 @@ def test_who_signed_and_when_if_that_is_proven(path):
 
 
 def test_whose_signature_did_not_count_if_that_is_proven(path):
-    audit = Audit.open(path, pytest.fail)
+    audit = Audit.open(path, pytest.fail, "127.0.0.1:5001")
     audit.verdict(decision(refused(key(), rejections=[PROVEN])), time=NOW, client="")
     audit.close()
     (rejected,) = written(path)[0]["rejections"]
@@ -134,24 +144,24 @@ def test_whose_signature_did_not_count_if_that_is_proven(path):
 def test_evidence_is_bounded_and_on_one_line_whatever_it_cites(path):
     long = "a\n\r\x1b\u2028\ud800" + "x" * 9999
     hostile = evidence(subject=long, issuer=long, time_source=long, claims=((long, long),) * 999)
-    audit = Audit.open(path, pytest.fail)
+    audit = Audit.open(path, pytest.fail, "127.0.0.1:5001")
     audit.verdict(decision(accepted(key(), proof=hostile)), time=NOW, client="")
     audit.close()
-    ((signer,),) = (line["signers"] for line in written(path))
+    ((signer,),) = (line["evidence"] for line in written(path))
     assert len(signer["claims"]) == CLAIMS_MAX
     texts = [signer["subject"], signer["issuer"], signer["time_source"], *signer["claims"][0]]
     assert {len(text) for text in texts} == {TEXT_MAX}
 
 
 def test_an_outage_that_is_let_through_is_seen(path):
-    audit = Audit.open(path, pytest.fail)
+    audit = Audit.open(path, pytest.fail, "127.0.0.1:5001")
     audit.verdict(LET_THROUGH, time=NOW, client="")
     audit.close()
     assert (written(path)[0]["served"], written(path)[0]["on_outage"]) == (True, "insecure_allow")
 
 
 def test_an_acceptance_that_stands_in_says_so(path):
-    audit = Audit.open(path, pytest.fail)
+    audit = Audit.open(path, pytest.fail, "127.0.0.1:5001")
     for one in (ACCEPTED, STALE):
         audit.verdict(one, time=NOW, client="")
     audit.close()
@@ -160,13 +170,18 @@ def test_an_acceptance_that_stands_in_says_so(path):
         stale["explanation"]
         == "accepted before, signed by release; cannot be verified anew: ghcr.io: connection refused"
     )
-    added = {"cause": "ghcr.io: connection refused", "stale_until": LATER.isoformat()}
+    added = {
+        "level": "warning",
+        "fault": "upstream",
+        "cause": "ghcr.io: connection refused",
+        "stale_until": plain.moment(LATER),
+    }
     assert stale == accepted | added | {"explanation": stale["explanation"]}
 
 
 def test_every_reason_on_one_line_whatever_it_cites(path):
     hostile = [Rejection(it, "a\n\r\x1b\u2028\ud800" + "x" * 9999, proven=(("subject", "y" * 9999),)) for it in Reason]
-    audit = Audit.open(path, pytest.fail)
+    audit = Audit.open(path, pytest.fail, "127.0.0.1:5001")
     audit.verdict(decision(refused(key(), rejections=hostile)), time=NOW, client="")
     audit.close()
     (line,) = written(path)
@@ -191,7 +206,7 @@ def test_every_reason_on_one_line_whatever_it_cites(path):
     ],
 )
 def test_a_refused_pull_is_one_line(path, judged, fields):
-    audit = Audit.open(path, pytest.fail)
+    audit = Audit.open(path, pytest.fail, "127.0.0.1:5001")
     audit.refused_pull(
         judged,
         identifier="q1",
@@ -204,10 +219,13 @@ def test_a_refused_pull_is_one_line(path, judged, fields):
     )
     audit.close()
     assert written(path) == [
-        {
-            "time": "2026-11-21T12:00:00+00:00",
+        ORIGIN
+        | {
+            "time": "2026-11-21T12:00:00Z",
+            "level": "warning",
             "event": "refused_pull",
             "id": "q1",
+            "fault": "image",
             "image": "ghcr.io/org/app:v1",
             "reason": "x",
             "form": "hold",
@@ -219,7 +237,7 @@ def test_a_refused_pull_is_one_line(path, judged, fields):
 
 
 def test_a_pull_that_a_rule_refused_without_an_image_names_the_rule(path):
-    audit = Audit.open(path, pytest.fail)
+    audit = Audit.open(path, pytest.fail, "127.0.0.1:5001")
     audit.refused_pull(
         None, identifier="q1", time=NOW, image="x", reason="no_rule", rule="none", form="hold", client="", user_agent=""
     )
@@ -230,12 +248,12 @@ def test_a_pull_that_a_rule_refused_without_an_image_names_the_rule(path):
 
 def test_appends_and_follows_a_file_that_is_moved_away(path):
     for number in range(2):
-        audit = Audit.open(path, pytest.fail)
+        audit = Audit.open(path, pytest.fail, "127.0.0.1:5001")
         audit.verdict(ACCEPTED, time=NOW + timedelta(seconds=number), client="")
         audit.close()
     assert len(written(path)) == 2
     path.rename(path.with_suffix(".1"))
-    audit = Audit.open(path, pytest.fail)
+    audit = Audit.open(path, pytest.fail, "127.0.0.1:5001")
     path.rename(path.with_suffix(".2"))
     audit.verdict(ACCEPTED, time=NOW, client="")
     audit.close()

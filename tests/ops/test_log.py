@@ -4,6 +4,8 @@ import io
 import json
 import logging
 import os
+import re
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ import time
 import pytest
 import structlog
 
+from proxy.ops.lines import SCHEMA
 from proxy.ops.log import LEVELS, REDACTED, configure
 
 
@@ -34,8 +37,11 @@ def test_one_json_object_a_line(stream):
     structlog.get_logger("proxy.ops").info("started", port=5000, part=["a", {"b": None, "c": True}])
     structlog.get_logger("proxy.ops").debug("left out")
     (line,) = lines(stream)
-    assert line.pop("time").endswith("Z")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([.]\d{6})?Z", line.pop("time"))
     assert line == {
+        "schema": SCHEMA,
+        "host": socket.gethostname(),
+        "instance": "",
         "event": "started",
         "level": "info",
         "logger": "proxy.ops",

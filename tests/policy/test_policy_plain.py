@@ -21,7 +21,7 @@ def test_evidence_says_all_that_was_proven():
     written = plain.evidence(found)
     # What nobody asked for is left to whoever looks closer: it would fill the audit log and the disk.
     assert written.keys() == {one.name for one in fields(Evidence)} - {"proven", "signed"}
-    assert written["signed_at"] == NOW.isoformat()
+    assert written["signed_at"] == plain.moment(NOW)
     assert written["claims"] == [["a", "b"], ["a", "c"]]
     assert (written["subject"], written["issuer"]) == ("someone@example.com", "https://issuer.example")
     assert (written["time_source"], written["log_index"]) == ("log rekor.example", 7)
