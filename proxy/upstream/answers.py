@@ -23,15 +23,18 @@ from aiohttp import (
     hdrs,
 )
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDictProxy
 
 from proxy.oci.errors import (
     BusyError,
+    MalformedError,
     NotFoundError,
     RegistryError,
     UnavailableError,
     UnservableError,
     UpstreamDeniedError,
 )
+from proxy.oci.strict_json import loads_object
 from proxy.upstream.error_text import ERROR_BYTES_MAX, error_text
 from proxy.upstream.tls import certificate_fault, handshake_fault
 
@@ -55,6 +58,13 @@ _OURS = {
     errno.ENOMEM: "memory",
     errno.EADDRNOTAVAIL: "ports",
 }
+# Seen where a character set or a transfer was meant; `aws-chunked` stays on what was uploaded to S3 in signed chunks
+# (docs.aws.amazon.com, sigv4-streaming), and is undone by S3 itself.
+_NO_ENCODINGS = frozenset({"", "identity", "none", "utf-8", "binary", "aws-chunked"})
+# What servers of files say of a manifest, and registries behind some front servers; "" is no type at all.
+GENERIC_TYPES = frozenset(
+    {"", "application/json", "text/json", "text/plain", "application/octet-stream", "binary/octet-stream"}
+)
 _DELAY = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -161,9 +171,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, wait.total_seconds())
 
 
-def check_identity(server: str, headers: Mapping[str, str]) -> None:
-    """Refuse an encoded body: its bytes would not be those that the digest names (RFC 9110, section 8.4)."""
-    if headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in {"", "identity"}:
+def check_identity(server: str, headers: CIMultiDictProxy[str]) -> None:
+    """Refuse an encoded body: its bytes would not be those that the digest names (RFC 9110, section 8.4).
+
+    What is no encoding at all is let pass, for nothing is undone here: the digest is of the bytes as they come.
+    """
+    codings = ",".join(headers.getall(hdrs.CONTENT_ENCODING, [])).lower().split(",")
+    if not {one.strip() for one in codings} <= _NO_ENCODINGS:
         raise UnavailableError(f"{server} encodes the content though it was asked not to")
 
 
@@ -195,3 +209,18 @@ async def off_the_loop(read: Callable[[bytes], T], body: bytes) -> T:
 def media_type(response: ClientResponse) -> str:
     """Return the Content-Type without its parameters, in lower case (RFC 9110, section 8.3.1)."""
     return response.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
+
+
+def manifest_type(response: ClientResponse, body: bytes) -> str:
+    """Return the media type of a manifest; where the header has a generic one, that which the body states.
+
+    It is a claim of the body about itself, to be checked by `Manifest.parse`, and the type that clients are told.
+    """
+    served = media_type(response)
+    if served not in GENERIC_TYPES:
+        return served
+    try:
+        stated = loads_object(body, "the manifest").get("mediaType")
+    except MalformedError:
+        return served
+    return stated if isinstance(stated, str) else served

@@ -24,7 +24,7 @@ from proxy.oci.manifest import (
 )
 from proxy.oci.reference import Reference, Repository
 from proxy.upstream.admission import BLOBS_MAX, Admission, Use
-from proxy.upstream.answers import media_type, off_the_loop
+from proxy.upstream.answers import GENERIC_TYPES, manifest_type, media_type, off_the_loop
 from proxy.upstream.auth import Authenticator
 from proxy.upstream.base_url import BaseUrl
 from proxy.upstream.blobs import OK, PARTIAL, RANGE_NOT_SATISFIABLE, BlobStream, blob_stream
@@ -100,12 +100,13 @@ class Upstream:
             response, body = await self._fetch(use, reference.repository, request, MANIFEST_BYTES_MAX)
             if len(body) > MANIFEST_BYTES_MAX:
                 raise MalformedError(f"the {request.what} is larger than {MANIFEST_BYTES_MAX} bytes")
-            named = response.headers.get(_DIGEST_HEADER)
+            # An empty header says nothing; of several all must be true.
+            named = [one for one in response.headers.getall(_DIGEST_HEADER, []) if one.strip()]
 
             def check(body: bytes) -> Manifest:
-                if named is not None and not Digest.parse(named).matches(body):
+                if not all(Digest.parse(one).matches(body) for one in named):
                     raise CorruptError(f"{self._name} served a {request.what} that lacks the digest it is sent with")
-                return Manifest.parse(reference.digest or Digest.of(body), media_type(response), body)
+                return Manifest.parse(reference.digest or Digest.of(body), manifest_type(response, body), body)
 
             return await off_the_loop(check, body)
 
@@ -118,7 +119,7 @@ class Upstream:
         with self._observed("resolve"):
             request = self._manifest_request("HEAD", reference, frozenset({OK, _METHOD_NOT_ALLOWED}))
             response, _ = await self._fetch(Use.PULL, reference.repository, request, 0)
-            if response.status != OK or media_type(response) not in INDEX_TYPES | MANIFEST_TYPES:
+            if response.status != OK or media_type(response) not in INDEX_TYPES | MANIFEST_TYPES | GENERIC_TYPES:
                 return None
             try:
                 return Digest.parse(response.headers.get(_DIGEST_HEADER, ""))

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 from aiohttp.http_exceptions import BadHttpMessage, ContentEncodingError
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from proxy.oci.errors import NotFoundError, UnavailableError, UnservableError, UpstreamDeniedError
 from proxy.upstream.answers import (
@@ -137,14 +138,31 @@ def test_retry_after(headers, seconds):
 
 
 @pytest.mark.parametrize(
-    ("encoding", "good"), [("", True), ("Identity", True), ("gzip", False), ("identity, br", False)]
+    ("encodings", "good"),
+    [
+        ([], True),
+        ([""], True),
+        (["Identity"], True),
+        (["identity", " identity "], True),
+        (["identity,, identity"], True),
+        (["UTF-8"], True),
+        (["aws-chunked"], True),
+        (["gzip"], False),
+        (["identity, br"], False),
+        (["identity", "gzip"], False),
+        (["aws-chunked,gzip"], False),
+        (["zstd"], False),
+        (["x-gzip"], False),
+        (["unknown"], False),
+    ],
 )
-def test_encodings(encoding, good):
+def test_encodings(encodings, good):
+    headers = CIMultiDictProxy(CIMultiDict([("Content-Encoding", one) for one in encodings]))
     if good:
-        check_identity("the server", {"Content-Encoding": encoding})
+        check_identity("the server", headers)
     else:
         with pytest.raises(UnavailableError, match="encodes the content"):
-            check_identity("the server", {"Content-Encoding": encoding})
+            check_identity("the server", headers)
 
 
 @pytest.mark.parametrize(("status", "rate_limited"), [(429, True), (503, False), (408, False), (418, False)])

@@ -93,7 +93,7 @@ async def test_good_answers(reply):
 BAD_ANSWERS = {
     "another digest": (good(Docker_Content_Digest=str(OTHER)), CorruptError, "lacks the digest"),
     "a digest of no kind": (good(Docker_Content_Digest="md5:00"), MalformedError, "does not start with sha256"),
-    "no type": (good(Content_Type=""), MalformedError, "media type ''"),
+    "no type": (good(b'{"schemaVersion": 2}', Content_Type=""), MalformedError, "media type ''"),
     "another type": (good(Content_Type="text/html"), MalformedError, "'text/html' is no image manifest"),
     "the type of an index": (good(Content_Type=OCI_INDEX), MalformedError, "its mediaType says"),
     "schema 1": (good(Content_Type=min(SCHEMA1_TYPES)), MalformedError, "schema 1"),
