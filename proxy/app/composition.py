@@ -37,7 +37,7 @@ from proxy.front.suspects import SUSPECT_SECONDS, Suspects
 from proxy.front.warm import Warm
 from proxy.gate.transfers import Transfers
 from proxy.ops.audit import Audit
-from proxy.ops.metrics import Metrics
+from proxy.ops.metrics import Metrics, ways_unverified
 from proxy.ops.observer import Observer
 from proxy.ops.shared import Shared
 from proxy.ops.status import Tally, merged, render_status
@@ -158,6 +158,7 @@ def _observers(settings: Settings, shared: Shared | None, stack: AsyncExitStack)
         registries=settings.upstreams.keys(),
         rules=rules.keys(),
         insecure_settings=len(settings.relaxations),
+        unverified=ways_unverified(settings.rules),
         shared=shared,
     )
     audit = Audit.open(settings.server.audit_log, metrics.audit_lost, str(settings.server.admin_listen))

@@ -5,8 +5,9 @@ client cannot make a new series.
 """
 
 import platform
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from itertools import product
 from typing import Literal
 
 from prometheus_client import (
@@ -22,10 +23,11 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from proxy.oci.artifacts import ArtifactKind
+from proxy.ops.clients import KINDS as CLIENT_KINDS
 from proxy.ops.clients import client_kind
 from proxy.ops.shared import Shared
 from proxy.policy.evaluate import NO_RULE
-from proxy.policy.model import Decision, Mode
+from proxy.policy.model import Decision, InsecureAllowUnverified, Mode, OnOutage, Rule
 from proxy.verdict import Accepted, InsecureUnverified, Reason, Refused, Undetermined, Verdict
 
 # From a warm manifest to the limit of 20 s that a client waits, and to a large blob.
@@ -68,6 +70,8 @@ _REFUSALS = frozenset(Reason) | {
     "internal_error",
     "unreadable",
 }
+# How many rules have series before anything happens: of ten thousand rules they would be ten megabytes.
+RULES_AT_ZERO_MAX = 1000
 # Why a connection was closed or was not accepted yet: `front/accepting` and `front/bounded` name them.
 _DROPPED = frozenset({"limit", "full", "files", "handshake", "head"})
 _VERDICTS: dict[type[Verdict], str] = {
@@ -101,19 +105,35 @@ def why_unverified(decision: Decision) -> str:
     return decision.mode.value if decision.mode is not Mode.ENFORCE else "insecure_allow"
 
 
+def ways_unverified(rules: Iterable[Rule]) -> Sequence[tuple[str, str]]:
+    """Return each rule by which an image can be served that was not accepted, with what `why_unverified` then says."""
+    ways = []
+    for rule in rules:
+        if isinstance(rule.require, InsecureAllowUnverified):
+            ways.append((rule.name, "insecure_allow_unverified"))
+        elif rule.mode is not Mode.ENFORCE:
+            ways.append((rule.name, rule.mode.value))
+        elif rule.on_outage is OnOutage.INSECURE_ALLOW:
+            ways.append((rule.name, "insecure_allow"))
+    return ways
+
+
 class Metrics:
     """The metrics of one Sealgate, in a registry of their own; with `shared`, of all its workers together.
 
-    `registries` and `rules` are the configured names; `insecure_settings` is how many relaxations are configured.
+    `registries` and `rules` are the configured names; `insecure_settings` is how many relaxations are configured,
+    `unverified` those by which an image can be served (`ways_unverified`). What alerts look at is there from the start,
+    with the value 0: Prometheus sees no increase where a series begins with 1.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (one composition root calls this, with names)
         self,
         *,
         version: str,
         registries: Collection[str],
         rules: Collection[str],
         insecure_settings: int = 0,
+        unverified: Collection[tuple[str, str]] = (),
         shared: Shared | None = None,
     ) -> None:
         self._shared = shared
@@ -139,6 +159,15 @@ class Metrics:
         self._gauge("insecure_settings", "Configured relaxations whose name begins with insecure_").set(
             insecure_settings
         )
+        self._begin_at_zero(unverified)
+
+    def _begin_at_zero(self, unverified: Collection[tuple[str, str]]) -> None:
+        for rule, why in list(unverified)[:RULES_AT_ZERO_MAX]:
+            self._unverified.labels(rule, why)
+        for rule in sorted(self._rules)[:RULES_AT_ZERO_MAX]:
+            self._verdicts.labels(rule, _VERDICTS[Undetermined], "")
+        for labels in product(CLIENT_KINDS, sorted(_FORMS), sorted(_REFUSALS)):
+            self._refusals.labels(*labels)
 
     def _make_requests(self) -> None:
         self._requests = self._counter("requests", "Answered requests", "kind", "method", "status", "outcome")

@@ -29,8 +29,8 @@ from proxy.oci.errors import (
     UnknownUpstreamError,
     UpstreamDeniedError,
 )
-from proxy.ops.metrics import verdict_name, why_unverified
-from proxy.policy.model import Mode
+from proxy.ops.metrics import RULES_AT_ZERO_MAX, verdict_name, ways_unverified, why_unverified
+from proxy.policy.model import InsecureAllowUnverified, Mode, OnOutage, Refuse, Rule
 
 
 def test_requests():
@@ -81,6 +81,33 @@ def test_what_is_served_unverified(served, why):
     metrics.served_unverified(served)
     assert sample(metrics, "sealgate_served_unverified_total", rule="everything", why=why) == 1
     assert why_unverified(served) == why
+
+
+@pytest.mark.parametrize(
+    ("members", "ways"),
+    [
+        ({}, []),
+        ({"mode": Mode.WARN}, ["warn"]),
+        ({"mode": Mode.AUDIT, "on_outage": OnOutage.INSECURE_ALLOW}, ["audit"]),
+        ({"on_outage": OnOutage.INSECURE_ALLOW}, ["insecure_allow"]),
+        ({"require": InsecureAllowUnverified(), "mode": Mode.WARN}, ["insecure_allow_unverified"]),
+    ],
+)
+def test_each_way_to_an_unverified_image_is_counted_from_zero(members, ways):
+    rule = Rule(**{"name": "everything", "images": (), "require": Refuse()} | members)
+    found = ways_unverified([rule])
+    assert found == [("everything", way) for way in ways]
+    metrics = make_metrics(unverified=found)
+    for way in ways:
+        assert sample(metrics, "sealgate_served_unverified_total", rule="everything", why=way) == 0
+
+
+def test_so_many_rules_begin_at_zero_and_no_more():
+    rules = [f"r{n}" for n in range(RULES_AT_ZERO_MAX + 10)]
+    metrics = make_metrics(rules=rules, unverified=[(rule, "warn") for rule in rules])
+    samples = [one.name for family in metrics._registry.collect() for one in family.samples]
+    assert samples.count("sealgate_verdicts_total") == RULES_AT_ZERO_MAX
+    assert samples.count("sealgate_served_unverified_total") == RULES_AT_ZERO_MAX
 
 
 def test_the_rest():
