@@ -36,6 +36,7 @@ from enum import StrEnum
 
 from proxy.front.errors import Refusal, body, one_line
 from proxy.front.routes import PULLS, Asked, Dialect, Kind
+from proxy.oci.digest import Digest
 from proxy.oci.manifest import DOCKER_LIST, OCI_MANIFEST
 
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
@@ -71,8 +72,10 @@ class Answer:
 
 def answer(asked: Asked, refusal: Refusal, form: Form) -> Answer:
     """Return the response that stops the client that asked this. Pure."""
-    if form is Form.PLAIN or asked.is_explicit or asked.kind not in PULLS or _is_signature_lookup(asked, refusal):
+    if form is Form.PLAIN or asked.is_explicit or asked.kind not in PULLS:
         return _plain(asked, refusal)
+    if _is_signature_lookup(asked, refusal):
+        return _no_signatures(refusal.message)
     return _hold(asked, refusal.message, "denied" if asked.names_registry else "refused")
 
 
@@ -83,6 +86,19 @@ def _is_signature_lookup(asked: Asked, refusal: Refusal) -> bool:
     """
     looks = re.fullmatch(r"sha256-[0-9a-f]{64}\.sig", asked.reference, re.ASCII) is not None
     return asked.dialect is Dialect.CONTAINERS_IMAGE and looks and refusal.code == "MANIFEST_UNKNOWN"
+
+
+def _no_signatures(message: str) -> Answer:
+    """Return a manifest of no layers: no signature to who looks for one, and no image to who pulls the tag.
+
+    A 404 would be as clear to the former (docker_client.go, getSigstoreAttachmentManifest), and send the latter to the
+    next registry, where the tag may name an image. Pulled, this fails at its config: the type is the message, which the
+    error quotes, and no blob has the digest but the message itself, which no registry gave us.
+    """
+    text = message.encode()
+    config = {"mediaType": message, "digest": str(Digest.of(text)), "size": len(text)}
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": []}
+    return Answer(200, json.dumps(manifest).encode(), {"Content-Type": OCI_MANIFEST})
 
 
 def _plain(asked: Asked, refusal: Refusal) -> Answer:

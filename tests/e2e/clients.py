@@ -25,6 +25,8 @@ from proxy.cli.clients import Endpoint, setups
 from proxy.cli.clients.model import Hold
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# What containers/image itself asks of an image (containers-policy.json): nothing.
+_ANYTHING = '{"default": [{"type": "insecureAcceptAnything"}]}'
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,10 @@ class Containers:
         """All three keep this machine's manifest; podman shows the index as well, skopeo and buildah do not."""
         return str(image.own_platform.digest)
 
-    def configure(self, box: Box, mirror: str) -> None:
+    def __str__(self) -> str:
+        return self.name
+
+    def configure(self, box: Box, mirror: str, policy: str = _ANYTHING) -> None:
         """Write /etc/containers."""
         if self.sealed:
             _use(box, Kind.PODMAN, Hold.SEALED, mirror)
@@ -214,12 +219,12 @@ class Containers:
                 '[[registry]]\nprefix = "docker.io"\nlocation = "docker.io"\n'
                 f'[[registry.mirror]]\nlocation = "{location}"\ninsecure = true\n',
             )
-        box.write("/etc/containers/policy.json", '{"default": [{"type": "insecureAcceptAnything"}]}')
+        box.write("/etc/containers/policy.json", policy)
         box.write("/etc/containers/containers.conf", '[engine]\nevents_logger = "file"\ncgroup_manager = "cgroupfs"\n')
 
-    def pull(self, box: Box, mirror: str, reference: str) -> Pull:
+    def pull(self, box: Box, mirror: str, reference: str, policy: str = _ANYTHING) -> Pull:
         """Pull into an empty store."""
-        self.configure(box, mirror)
+        self.configure(box, mirror, policy)
         if self.program == "skopeo":
             pulled = box.run("skopeo", "copy", f"docker://{reference}", f"dir:{box.folder}/image")
             manifest = box.folder / "image" / "manifest.json"

@@ -1,5 +1,6 @@
 """What the product is for: a verified image arrives, a refused one does not, whatever the client tries."""
 
+import base64
 import json
 import re
 from dataclasses import replace
@@ -7,7 +8,7 @@ from urllib.error import HTTPError
 
 import pytest
 from e2e import content
-from e2e.clients import CLIENTS, Client, create_image, dockerd
+from e2e.clients import CLIENTS, Client, Containers, create_image, dockerd
 from e2e.lab import DEAD, Outcome
 from e2e.stage import Stage, descriptor, put_signature
 
@@ -135,6 +136,45 @@ def test_what_an_accepted_image_lacks_upstream_is_said(
     if record.pull.code is None:  # BuildKit in Docker 20.10 tries a layer six times, in more than a minute
         return
     assert re.search("sealgate(: |, ).*not found", record.pull.output), str(record)
+
+
+_containers = pytest.mark.parametrize("client", [it for it in CLIENTS if isinstance(it, Containers)], ids=str)
+
+
+@_containers
+def test_the_tag_of_a_signature_that_is_not_there_is_no_way_to_the_hub(
+    the_stage: Stage, sealgate: str, client: Containers
+) -> None:
+    """The image has a bundle and no classic signature; the hub has an image under that tag."""
+    lab, image = the_stage.lab, the_stage.images["multi"]
+    evil = replace(
+        the_stage.images["unsigned"], repository=image.repository, tag=f"sha256-{image.image.digest.hex}.sig"
+    )
+    evil.put(lab.shelf)
+    record = lab.pull("no signature", client, sealgate, evil, "by_tag")
+    assert record.outcome is Outcome.HELD, str(record)
+    assert record.pull.code, str(record)
+    assert "sealgate: " in record.pull.output, str(record)
+
+
+@_containers
+@pytest.mark.parametrize("required", [False, True])
+def test_an_absent_signature_is_absent_to_who_looks_for_it(
+    the_stage: Stage,
+    sealgate: str,
+    client: Containers,
+    required: bool,  # noqa: FBT001 (a table)
+) -> None:
+    """With `use-sigstore-attachments` containers/image looks at the tag after each manifest, for its own policy."""
+    image, lab, key = the_stage.images["multi"], the_stage.lab, base64.b64encode(the_stage.key.public_pem).decode()
+    wanted = {"type": "sigstoreSigned", "keyData": key} if required else {"type": "insecureAcceptAnything"}
+    lab.hub.settle()
+    with lab.box() as box:
+        box.write("/etc/containers/registries.d/x.yaml", "default-docker:\n  use-sigstore-attachments: true\n")
+        pull = client.pull(box, sealgate, image.by_tag, json.dumps({"default": [wanted]}))
+    assert lab.hub.settle() == [], pull.output
+    assert (pull.code == 0) is not required, pull.output
+    assert not required or "no signature exists" in pull.output
 
 
 @_each_way

@@ -31,6 +31,7 @@ from proxy.oci.errors import (
     UnknownUpstreamError,
     UpstreamDeniedError,
 )
+from proxy.oci.manifest import OCI_MANIFEST
 from proxy.oci.reference import Repository
 from proxy.policy.model import Decision, Mode, OnOutage
 from proxy.verdict import Reason, Refused, Rejection, Subject, Undetermined
@@ -120,6 +121,21 @@ def test_a_head_in_the_plain_form_has_the_length_of_its_get():
 )
 def test_only_who_looks_for_signatures_hears_that_there_is_none(dialect, reference, refusal, form):
     assert answer(ask(dialect=dialect, reference=reference), refusal, Form.HOLD).form is form
+
+
+def test_an_absent_signature_is_a_manifest_of_no_layers_and_no_image():
+    """The twin of a 404, which would send whoever pulls that tag to the next registry."""
+    given_ = answer(ask(dialect=Dialect.CONTAINERS_IMAGE, reference=SIG_TAG), GONE, Form.HOLD)
+    manifest = json.loads(given_.body)
+    assert (given_.status, given_.headers) == (200, {"Content-Type": OCI_MANIFEST})
+    assert (manifest["schemaVersion"], manifest["layers"]) == (2, [])
+    assert manifest["config"] == {
+        "mediaType": GONE.message,
+        "digest": str(Digest.of(GONE.message.encode())),
+        "size": len(GONE.message),
+    }
+    plain = answer(ask(dialect=Dialect.CONTAINERS_IMAGE, reference=SIG_TAG), GONE, Form.PLAIN)
+    assert plain.status == 404
 
 
 SUBJECT = Subject(Repository.of("docker.io", "library/bad"), Digest.parse(DIGEST), "1")
