@@ -20,6 +20,7 @@ from proxy.oci.artifacts import (
     document_subject,
     is_inert_blob,
     listed_subject,
+    looks_like_referrers_list,
     looks_like_signature_artifact,
 )
 from proxy.oci.digest import Digest
@@ -68,13 +69,13 @@ class Artifacts:
             decision = await self._accepted(subject.repository, image, client)
             if decision is not None and await self._is_read(subject.repository, manifest):
                 return Artifact(ArtifactKind.REFERRER, subject, decision)
-        if manifest.is_index:
+        if looks_like_referrers_list(manifest):
             return await self._list(subject, manifest, client)
         return None
 
     async def _list(self, subject: Subject, manifest: Manifest, client: str) -> Artifact | None:
         tag = subject.tag or await self._known_tag(subject, manifest)
-        image = listed_subject(manifest, tag) if tag else None
+        image = listed_subject(tag) if tag else None
         decision = await self._accepted(subject.repository, image, client) if image is not None else None
         if decision is None:
             return None

@@ -114,18 +114,22 @@ def document_subject(manifest: Manifest) -> Digest | None:
     return None
 
 
-def listed_subject(manifest: Manifest, tag: str) -> Digest | None:
-    """Return which image an index under this tag lists the referrers of; None if it is no such list.
+def looks_like_referrers_list(manifest: Manifest) -> bool:
+    """Return whether this is an index as tools list referrers in one: it has no platforms for a client to choose by.
 
-    It has no platforms for a client to choose by, and what it lists is served by its own verdict.
+    What it lists is served by its own verdict.
     """
-    if manifest.media_type != OCI_INDEX or not _REFERRERS_TAG.fullmatch(tag):
-        return None
+    if manifest.media_type != OCI_INDEX or any(one.media_type != OCI_MANIFEST for one in manifest.children):
+        return False
     document = loads_object(manifest.body, "the index")
-    is_list = document.keys() <= _INDEX_MEMBERS and all(
-        one["mediaType"] == OCI_MANIFEST and one.keys() <= _DESCRIPTOR_MEMBERS for one in document["manifests"] or ()
+    return document.keys() <= _INDEX_MEMBERS and all(
+        one.keys() <= _DESCRIPTOR_MEMBERS for one in document["manifests"] or ()
     )
-    return Digest.parse(tag.replace("-", ":")) if is_list else None
+
+
+def listed_subject(tag: str) -> Digest | None:
+    """Return which image the list of referrers under this tag is about; None if it is another tag."""
+    return Digest.parse(tag.replace("-", ":")) if _REFERRERS_TAG.fullmatch(tag) else None
 
 
 def _has_layers_of(manifest: Manifest, types: frozenset[str]) -> bool:

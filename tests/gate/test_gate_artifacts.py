@@ -174,8 +174,10 @@ async def test_an_image_that_is_served_without_being_accepted_has_no_documents(r
 async def test_the_list_of_referrers_of_an_accepted_image(by):
     index = listing(about(GOOD), about(BAD), BAD)
     it = two_images(about(GOOD), about(BAD), index)
+    it.registry.add(APP, listing(about(GOOD)), "another")
     async with it.gate() as gate:
         for _ in range(2):
+            await gate.pull(by_tag("another"), "client")
             pulled = await gate.pull(by_tag(TAG), "client")
             if by != "tag":
                 pulled = await gate.pull(by_digest(Digest.of(index)), "client")

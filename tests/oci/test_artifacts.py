@@ -29,10 +29,11 @@ from proxy.oci.artifacts import (
     is_inert_config,
     is_signature_content,
     listed_subject,
+    looks_like_referrers_list,
     looks_like_signature_artifact,
 )
 from proxy.oci.digest import Digest
-from proxy.oci.manifest import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Manifest
+from proxy.oci.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Manifest
 
 DSSE = "application/vnd.dsse.envelope.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -283,23 +284,30 @@ def listing(*entries, **members):
     ],
 )
 def test_a_list_of_referrers(made):
-    assert listed_subject(made, TAG) == ABOUT
+    assert looks_like_referrers_list(made)
 
 
 @pytest.mark.parametrize(
-    ("made", "tag"),
+    "made",
     [
-        *((listing(), tag) for tag in ("v1", f"{TAG}.sig", TAG.upper(), TAG[:-1], f"x{TAG}", f"sha512-{ABOUT.hex}")),
-        (listing(x=1), TAG),
-        (listing(subject=IMAGE), TAG),
-        (listing(of(OCI_MANIFEST, b"a", platform={"os": "linux", "architecture": "amd64"})), TAG),
-        (listing(of(OCI_MANIFEST, b"a"), of(OCI_MANIFEST, b"b", urls=[])), TAG),
-        (listing(of(OCI_INDEX, b"a")), TAG),
-        (parsed(signature()), TAG),
+        listing(x=1),
+        listing(subject=IMAGE),
+        listing(of(OCI_MANIFEST, b"a", platform={"os": "linux", "architecture": "amd64"})),
+        listing(of(OCI_MANIFEST, b"a"), of(OCI_MANIFEST, b"b", urls=[])),
+        listing(of(OCI_INDEX, b"a")),
+        listing(of(DOCKER_MANIFEST, b"a")),
+        parsed({"schemaVersion": 2, "mediaType": DOCKER_LIST, "manifests": []}),
+        parsed(signature()),
     ],
 )
-def test_no_list_of_referrers(made, tag):
-    assert listed_subject(made, tag) is None
+def test_no_list_of_referrers(made):
+    assert not looks_like_referrers_list(made)
+
+
+def test_the_tag_of_a_list():
+    assert listed_subject(TAG) == ABOUT
+    others = ("v1", f"{TAG}.sig", TAG.upper(), TAG[:-1], f"x{TAG}", f"{TAG}\n", f"sha512-{ABOUT.hex}")
+    assert [listed_subject(one) for one in others] == [None] * len(others)
 
 
 @pytest.mark.parametrize(
