@@ -113,7 +113,7 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
         observer, metrics, tally = _observers(settings, shared, stack)
         if place.is_replacement:
             metrics.worker_restarted()
-        database = open_state(settings, observer.store_fault)
+        database = open_state(settings, observer.store_fault, observer.store_set_aside)
         stack.callback(database.close)
         seen = UpstreamObserver(observer.upstream_request, observer.rate_limit, observer.upstream_unreachable)
         upstreams = await stack.enter_async_context(
@@ -136,7 +136,11 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
             new_id=new_id,
             tasks=tasks,
         )
-        admin = Admin(metrics=metrics.render, status=partial(_status_page, tally, shared), ready=lambda: None)
+        admin = Admin(
+            metrics=metrics.render,
+            status=partial(_status_page, tally, shared),
+            ready=lambda: metrics.supervision().missing,
+        )
         tasks.create_task(_watch_loop(metrics, tally, shared))
         it = _serve(stack, settings, place.listening, _Parts(front, admin, observer, tasks))
         try:
@@ -160,6 +164,7 @@ def _observers(settings: Settings, shared: Shared | None, stack: AsyncExitStack)
         insecure_settings=len(settings.relaxations),
         unverified=ways_unverified(settings.rules),
         shared=shared,
+        started=clock(),
     )
     audit = Audit.open(settings.server.audit_log, metrics.audit_lost, str(settings.server.admin_listen))
     stack.callback(audit.close)

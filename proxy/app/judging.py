@@ -56,11 +56,16 @@ def make_judge(settings: Settings, upstreams: Upstreams, trust: TrustAges) -> Ju
     )
 
 
-def open_state(settings: Settings, on_fault: Callable[[str], None]) -> Database:
-    """Open what is remembered across restarts; raises StoreError or OSError where that cannot be."""
+def open_state(
+    settings: Settings, on_fault: Callable[[str], None], on_set_aside: Callable[[str, str], None]
+) -> Database:
+    """Open what is remembered across restarts; raises StoreError or OSError where that is not ours to use.
+
+    `on_set_aside` is told the new name of each file that was damaged, and why.
+    """
     folder = settings.server.state_dir
     prepare_state_dir(folder)
-    return open_database(folder / DATABASE, on_fault)
+    return open_database(folder / DATABASE, on_fault, on_set_aside)
 
 
 def make_gate(  # noqa: PLR0913, PLR0917 (what the composition root makes)

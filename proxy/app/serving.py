@@ -7,7 +7,7 @@ import resource
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -16,14 +16,16 @@ import structlog
 
 from proxy import __version__
 from proxy.app import systemd
+from proxy.app.clock import clock
 from proxy.app.composition import SHUTDOWN_SECONDS, Addresses, Place, addresses, connections_max
 from proxy.app.sockets import Sockets, open_sockets, passed_sockets
 from proxy.app.supervisor import Post, StartError, Stopped, Supervisor
 from proxy.app.worker import DRAIN_SECONDS, work
 from proxy.config import ConfigError, Settings
 from proxy.front.listener import CONNECTIONS_MAX
-from proxy.ops import log
+from proxy.ops import log, supervision
 from proxy.ops.shared import Shared, forget
+from proxy.ops.supervision import Reload, Supervision
 from proxy.stores.state import LOCK, prepare_state_dir
 
 _log = structlog.get_logger("proxy.app")
@@ -53,7 +55,8 @@ def serve(load: Callable[[], Settings], *, ready: Callable[[Addresses], None]) -
         _log_of(settings)
         service = _Service(load, settings, _sockets(settings), run)
         ended = partial(forget, run)
-        with Supervisor(ended, stop_seconds=SHUTDOWN_SECONDS, drain_seconds=DRAIN_SECONDS) as supervisor:
+        beat = partial(systemd.notify, systemd.WATCHDOG)
+        with Supervisor(ended, stop_seconds=SHUTDOWN_SECONDS, drain_seconds=DRAIN_SECONDS, beat=beat) as supervisor:
             try:
                 with suppress(Stopped):
                     supervisor.start(service.crew(settings))
@@ -75,6 +78,18 @@ class _Crew:
     settings: Settings
     sockets: Sockets
     size: int
+
+    def vacant(self, place: int, why: str, *, alone: bool) -> None:
+        """Stop listening for a place, and tell those who serve."""
+        self.sockets.rest(place, self.size, alone=alone)
+        told = self.service.supervision
+        self.service.tell_workers(replace(told, vacant={**told.vacant, place: why}))
+
+    def filled(self, place: int) -> None:
+        """Tell those who serve that a place has a worker again, which listens."""
+        told = self.service.supervision
+        self.service.tell_workers(replace(told, vacant={at: why for at, why in told.vacant.items() if at != place}))
+        _log.info("worker serves again", place=place)
 
     def work(self, post: Post) -> int:
         """Serve, in a process of its own."""
@@ -102,6 +117,13 @@ class _Service:
         self.run = run
         self.addresses = addresses(settings, sockets.of(0, 1))
         self._has_terminal = os.isatty(_STANDARD_ERROR)
+        self.tell_workers(Supervision(Reload(clock()), _workers(settings)))
+
+    def tell_workers(self, told: Supervision) -> None:
+        """Publish what the supervisor knows."""
+        self.supervision = told
+        with suppress(OSError):  # a full disk is told of by the stores
+            supervision.publish(self.run, self.supervision)
 
     def crew(self, settings: Settings) -> _Crew:
         """Return the workers that these settings ask for, on the sockets that come next."""
@@ -132,21 +154,26 @@ class _Service:
                 os.dup2(nothing.fileno(), _STANDARD_ERROR)
             raise Stopped
         systemd.notify(systemd.reloading())
+        cause: str | None = "internal error"
         try:
             settings = self._load()
             self._replace(settings, supervisor)
         except ConfigError as err:
+            cause = str(err)
             for one in err.mistakes:
                 _log.error("not reloaded", where=one.where, cause=one.what, hint=one.hint)
         except (StartError, OSError) as err:
-            _log.error("not reloaded", cause=str(err))
+            cause = str(err)
+            _log.error("not reloaded", cause=cause)
         except Stopped:
             raise
         except Exception:  # noqa: BLE001 (what serves goes on, whatever is wrong with the configuration or with us)
-            _log.exception("not reloaded", cause="internal error")
+            _log.exception("not reloaded", cause=cause)
         else:
+            cause = None
             _log_of(settings)
             self.tell("reloaded", settings)
+        self.tell_workers(replace(self.supervision, reload=Reload(clock(), cause)))
         systemd.notify(systemd.READY)
 
     def _replace(self, settings: Settings, supervisor: Supervisor) -> None:
@@ -163,6 +190,7 @@ class _Service:
         finally:
             before.close(but=self.sockets)
         self.addresses = addresses(settings, self.sockets.of(0, 1))
+        self.tell_workers(replace(self.supervision, workers=_workers(settings), vacant={}))
 
     def close(self) -> None:
         """Stop listening."""

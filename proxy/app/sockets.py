@@ -1,6 +1,8 @@
 """The listening sockets: one for each worker on the same address, or what systemd opened for us.
 
 They are made before the workers are and outlive each of them: a connection that waits for one is taken by the next.
+Where there will be no next one for a while, its sockets stop listening (`rest`): who waits there is told to try again,
+and the system leads new connections to the others. The worker that takes the place listens again.
 Where workers become fewer their sockets are shared out, for one that is closed resets who waits on it. Only the first
 listens at once; the others get connections from when their worker does.
 """
@@ -70,6 +72,19 @@ class Sockets:
         except OSError:
             Sockets(registry, self._admin).close(but=self)
             raise
+
+    def rest(self, worker: int, workers: int, *, alone: bool) -> None:
+        """Stop listening for one of so many workers; where it is alone, for operators too. Sockets of systemd's stay.
+
+        On Linux a shutdown ends what `listen` began, in all processes, and the socket may listen again. On one that is
+        not listening it would close what is accepted later (net/ipv4/af_inet.c, inet_shutdown).
+        """
+        groups = [(self._registry, self._registry.of(worker, workers))]
+        groups += [(self._admin, self._admin.sets[0])] if alone else []
+        for group, sockets in groups:
+            for one in sockets if group.at is not None else ():
+                if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    one.shutdown(socket.SHUT_RD)
 
     def __iter__(self) -> Iterator[socket.socket]:
         for group in (self._registry, self._admin):
@@ -150,12 +165,23 @@ def _bind(family: int, address: tuple[object, ...], opened: ExitStack, *, is_fir
     if is_first:
         # SO_REUSEPORT would let two programs of one user share an address without a word.
         socket.create_server(address, family=family).close()
-    one = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
-    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
-        one.setsockopt(socket.SOL_SOCKET, option, 1)
-    if family == socket.AF_INET6:
-        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    one.bind(address)
+    with _bound(family, address) as any_port:
+        # One that took any port would take another when it listens again; one that asked for it keeps it.
+        one = opened.enter_context(_bound(family, any_port.getsockname()))
     if is_first:
         one.listen(BACKLOG)
+    return one
+
+
+def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
+    one = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            one.setsockopt(socket.SOL_SOCKET, option, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(address)
+    except BaseException:
+        one.close()
+        raise
     return one

@@ -68,6 +68,17 @@ class Crew(Protocol):
         """Be one of them, in a process of its own; return its exit code."""
         ...
 
+    def vacant(self, place: int, why: str, *, alone: bool) -> None:
+        """Take note that a place stays empty for now, so that nothing waits for its worker.
+
+        `alone`: nobody else serves either.
+        """
+        ...
+
+    def filled(self, place: int) -> None:
+        """Take note that a worker serves in a place that was empty."""
+        ...
+
 
 @dataclass(slots=True)
 class _Worker:
@@ -93,19 +104,30 @@ class _Due:
 
 
 class Supervisor:
-    """The workers of one Sealgate. `ended` is told the number of each that has ended.
+    """The workers of one Sealgate.
+
+    `ended` is told the number of each that has ended; `beat` is called, every BEAT_SECONDS, while at least one serves.
 
     As a context it holds the signals of the process, and leaves no worker behind: they have `stop_seconds` to end, and
     those that were replaced `drain_seconds`.
     """
 
-    def __init__(self, ended: Callable[[int], None], *, stop_seconds: float, drain_seconds: float) -> None:
+    def __init__(
+        self,
+        ended: Callable[[int], None],
+        *,
+        stop_seconds: float,
+        drain_seconds: float,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
         self._ended = ended
+        self._told_beat = beat
         self._stop_seconds = stop_seconds
         self._drain_seconds = drain_seconds
         self._workers: dict[int, _Worker] = {}
         self._due: list[_Due] = []
         self._crew: Crew | None = None
+        self._vacant: set[int] = set()
         self._signals: set[int] = set()
         self._beat_at = 0.0
         self._log = structlog.get_logger("proxy.app")
@@ -149,6 +171,7 @@ class Supervisor:
             raise
         self._crew = crew
         self._due.clear()
+        self._vacant.clear()
         self._end([it for it in self._workers.values() if it.crew is not crew], signal.SIGUSR1, self._drain_seconds)
 
     def _check(self, new: list[_Worker]) -> None:
@@ -183,6 +206,7 @@ class Supervisor:
             if pipe in pipes:
                 _listen(pipes[pipe])
         self._reap()
+        self._fill()
         now = time.monotonic()
         if now >= self._beat_at:
             self._beat_at = now + BEAT_SECONDS
@@ -201,6 +225,8 @@ class Supervisor:
         return max(0.0, min(due) - time.monotonic())
 
     def _beat(self, now: float) -> None:
+        if any(it.crew is self._crew and it.is_ready for it in self._workers.values()):
+            self._told_beat()
         for worker in self._workers.values():
             worker.silent_beats += 1
             if worker.silent_beats > SILENT_BEATS and worker.kill_at is None:
@@ -224,14 +250,36 @@ class Supervisor:
             return
         lived = time.monotonic() - worker.started
         early = 0 if lived >= STEADY_SECONDS else worker.early_deaths + 1
+        said = worker.told.decode(errors="replace")
+        seconds = self._wait(worker.place, early)
         self._log.error(
             "worker died and is replaced",
             worker=worker.number,
             process=worker.process,
             exit_code=code,
-            said=worker.told.decode(errors="replace"),
-            seconds=self._wait(worker.place, early),
+            said=said,
+            seconds=seconds,
         )
+        if seconds:
+            self._leave(worker.place, said or f"it ended with exit code {code}")
+
+    def _leave(self, place: int, why: str) -> None:
+        """Let nobody wait for a place that is not filled at once."""
+        if self._crew is not None:
+            self._vacant.add(place)
+            serving = {it.place for it in self._workers.values() if it.crew is self._crew and it.is_ready}
+            self._crew.vacant(place, why, alone=not serving - self._vacant)
+
+    def _fill(self) -> None:
+        for worker in self._workers.values():
+            if (
+                self._crew is not None
+                and worker.crew is self._crew
+                and worker.is_ready
+                and worker.place in self._vacant
+            ):
+                self._vacant.discard(worker.place)
+                self._crew.filled(worker.place)
 
     def _wait(self, place: int, early_deaths: int) -> float:
         """Let a place be taken again after a pause; return its seconds."""
@@ -246,6 +294,7 @@ class Supervisor:
             self._fork(crew, due.place, due.early_deaths, is_replacement=True)
         except OSError as err:  # as many processes or open files as there may be; those that live go on
             seconds = self._wait(due.place, due.early_deaths + 1)
+            self._leave(due.place, str(err))
             self._log.error("worker cannot be replaced yet", cause=str(err), seconds=seconds)
 
     def _end(self, workers: list[_Worker], number: signal.Signals, seconds: float) -> None:

@@ -7,6 +7,8 @@ from contextlib import suppress
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
+# Sent more often than `WatchdogSec=` asks for, while a worker serves.
+WATCHDOG = "WATCHDOG=1"
 
 
 def reloading() -> str:

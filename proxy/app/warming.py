@@ -131,7 +131,9 @@ async def warm(
 async def _warming(settings: Settings, watch: Watch) -> AsyncIterator["_Warming"]:
     async with AsyncExitStack() as stack:
         observer = _Observer(_audit(settings, watch, stack), watch)
-        database = open_state(settings, watch.fault)
+        database = open_state(
+            settings, watch.fault, lambda name, why: watch.fault(f"the store was damaged, is now {name}: {why}")
+        )
         stack.callback(database.close)
         upstreams = await stack.enter_async_context(Upstreams(settings.upstreams.values(), Backoff(time.monotonic)))
         content = stack.enter_context(open_content(settings, observer))

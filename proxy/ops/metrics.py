@@ -6,7 +6,7 @@ client cannot make a new series.
 
 import platform
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import product
 from typing import Literal
 
@@ -26,6 +26,7 @@ from proxy.oci.artifacts import ArtifactKind
 from proxy.ops.clients import KINDS as CLIENT_KINDS
 from proxy.ops.clients import client_kind
 from proxy.ops.shared import Shared
+from proxy.ops.supervision import Reload, Supervision, SupervisionCollector
 from proxy.policy.evaluate import NO_RULE
 from proxy.policy.model import Decision, InsecureAllowUnverified, Mode, OnOutage, Rule
 from proxy.verdict import Accepted, InsecureUnverified, Reason, Refused, Undetermined, Verdict
@@ -84,6 +85,8 @@ _VERDICTS: dict[type[Verdict], str] = {
 # What becomes of a gauge that several workers have set; a live one ends with its worker.
 _Together = Literal["livesum", "livemax", "livemostrecent"]
 
+_NEVER = datetime.fromtimestamp(0, UTC)
+
 # A series more for each counter and histogram, that says only when it was made.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -122,8 +125,9 @@ class Metrics:
     """The metrics of one Sealgate, in a registry of their own; with `shared`, of all its workers together.
 
     `registries` and `rules` are the configured names; `insecure_settings` is how many relaxations are configured,
-    `unverified` those by which an image can be served (`ways_unverified`). What alerts look at is there from the start,
-    with the value 0: Prometheus sees no increase where a series begins with 1.
+    `unverified` those by which an image can be served (`ways_unverified`), `started` when the configuration was read,
+    where no supervisor tells it. What alerts look at is there from the start, with the value 0: Prometheus sees no
+    increase where a series begins with 1.
     """
 
     def __init__(  # noqa: PLR0913 (one composition root calls this, with names)
@@ -135,6 +139,7 @@ class Metrics:
         insecure_settings: int = 0,
         unverified: Collection[tuple[str, str]] = (),
         shared: Shared | None = None,
+        started: datetime = _NEVER,
     ) -> None:
         self._shared = shared
         if shared is not None:
@@ -146,10 +151,12 @@ class Metrics:
         self._answers: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
         self._bytes: dict[str, Counter] = {}
         self._lookups: dict[tuple[str, bool], Counter] = {}
+        self._supervised = SupervisionCollector(shared.folder if shared else None, Supervision(Reload(started)))
         self._registry = CollectorRegistry()
         if shared is None:
             PlatformCollector(self._registry)
             ProcessCollector(registry=self._registry)
+            self._registry.register(self._supervised)
         self._make_requests()
         self._make_verdicts()
         self._make_sources()
@@ -218,6 +225,7 @@ class Metrics:
         )
         self._cache = self._counter("cache_requests", "Questions to what is remembered", "cache", "result")
         self._store_faults = self._counter("store_faults", "Failures of the store on disk")
+        self._set_aside = self._counter("store_set_aside", "Databases that were damaged, and set aside")
         self._transfers = self._counter(
             "transfers", "Blobs fetched into the content store, by what came of it", "outcome"
         )
@@ -353,6 +361,10 @@ class Metrics:
         """Count a failure of the store on disk."""
         self._store_faults.inc()
 
+    def store_set_aside(self) -> None:
+        """Count a database that was damaged and set aside."""
+        self._set_aside.inc()
+
     def trust_root_confirmed(self, root: str, at: datetime | None) -> None:
         """Take note of when a configured trust root was last known to be the newest; None: there has been none yet."""
         self._trust_root_confirmed.labels(root).set(at.timestamp() if at is not None else 0)
@@ -370,11 +382,16 @@ class Metrics:
         self.flush()
         return generate_latest(self._collected()), CONTENT_TYPE_LATEST
 
+    def supervision(self) -> Supervision:
+        """Return what the supervisor has told last."""
+        return self._supervised.read()
+
     def _collected(self) -> CollectorRegistry:
         if self._shared is None:
             return self._registry
         registry = CollectorRegistry()
         registry.register(self._shared.counts())
+        registry.register(self._supervised)
         PlatformCollector(registry)
         registry.register(self._shared.processes())
         return registry

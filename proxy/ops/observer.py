@@ -174,6 +174,12 @@ class Observer:
         self._metrics.store_fault()
         self._log.error("store fault", fault=fault)
 
+    def store_set_aside(self, name: str, why: str) -> None:
+        """Tell of a damaged database; `name` is what it is called now."""
+        self._metrics.store_set_aside()
+        self._tally.set_aside = f"{name}: {why}"
+        self._log.error("store set aside", file=name, cause=why)
+
     def content_stored(self, size: int) -> None:  # noqa: ARG002 (`transfer` counts)
         """Take note of a file that was kept, and so of a disk that is well."""
         self._tally.content_fault = None

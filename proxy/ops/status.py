@@ -46,7 +46,8 @@ class RefusalSeen:
 class Snapshot:
     """Everything that the page shows.
 
-    `insecure` names the relaxations that are configured, as key paths; `content_fault` is why blobs cannot be kept now.
+    `insecure` names the relaxations that are configured, as key paths; `content_fault` is why blobs cannot be kept now,
+    `set_aside` names the last database that was damaged, and why.
     """
 
     version: str
@@ -57,6 +58,7 @@ class Snapshot:
     refusals: Sequence[RefusalSeen] = ()
     insecure: Sequence[str] = ()
     content_fault: str | None = None
+    set_aside: str | None = None
     workers: int = 1
 
 
@@ -96,6 +98,8 @@ class Tally:
         self.recent = Recent()
         #: Why the last blob could not be kept on disk, if so.
         self.content_fault: str | None = None
+        #: The last database that was damaged since the start: its name now, and why.
+        self.set_aside: str | None = None
 
     def judged(self, rule: str, verdict: str) -> None:
         """Count a verdict by its name."""
@@ -119,6 +123,7 @@ class Tally:
             self.recent.entries(),
             self._insecure,
             self.content_fault,
+            self.set_aside,
         )
 
 
@@ -143,6 +148,7 @@ def merged(snapshots: Sequence[Snapshot]) -> Snapshot:
         rules=tuple(replace(rule, verdicts=verdicts[rule.name]) for rule in first.rules),
         refusals=refusals[:REFUSALS_MAX],
         content_fault=next((one.content_fault for one in snapshots if one.content_fault), None),
+        set_aside=next((one.set_aside for one in snapshots if one.set_aside), None),
         workers=len(snapshots),
     )
 

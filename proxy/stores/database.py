@@ -2,19 +2,20 @@
 
 What lies in it can be found out again from the registries, so a fault in it (disk full, a damaged page, a lock that is
 not released) never reaches a client: the asker is told that nothing is remembered, which makes nothing laxer, and the
-fault is reported. Only opening fails loudly, for then somebody is there to read it.
+fault is reported. A damaged file is set aside and a new one begins; one that cannot be opened is tried again. Only a
+file that is not ours to use fails loudly, at the start, for then somebody is there to read it.
 
 The file is in WAL mode with synchronous NORMAL: a killed process loses nothing that was answered, a power cut at most
 the last entries, and neither damages it (sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous).
 """
 
 import asyncio
-import errno
-import os
 import sqlite3
-import stat
+import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,17 +23,29 @@ import structlog
 
 from proxy.oci.digest import Digest
 from proxy.oci.reference import Repository
-from proxy.stores.schema import APPLICATION_ID, SCHEMA_VERSION, create
+from proxy.stores.opening import (
+    BUSY_MILLISECONDS,
+    OpenFile,
+    SetAside,
+    StoreError,
+    UnavailableStoreError,
+    in_transaction,
+    is_damage,
+    move_aside,
+    open_file,
+)
+
+__all__ = ["BUSY_MILLISECONDS", "DATABASE", "Database", "StoreError", "open_database"]
 
 T = TypeVar("T")
 
 # The file in the state directory.
 DATABASE = "sealgate.sqlite3"
 
-# How long another process (a backup) may hold the file, and how long an asker waits for any answer: together well
-# within the 20 s that a manifest request has.
-BUSY_MILLISECONDS = 2000
+# How long an asker waits for any answer: together with BUSY_MILLISECONDS well within the 20 s of a manifest request.
 ANSWER_SECONDS_MAX = 5.0
+# How soon a file that could not be opened is tried again, by the next that asks.
+OPEN_SECONDS = 5.0
 # Each is a request that waits; at 100 us a job this is 0.1 s of work. More means that the disk stands still.
 PENDING_MAX = 1000
 
@@ -41,24 +54,40 @@ PENDING_MAX = 1000
 WAL_BYTES_MAX = 16 * 1024 * 1024
 
 
-class StoreError(Exception):
-    """The store's file cannot be used; the text names it and says what to do."""
+class _NotNowError(Exception):
+    """The file could not be opened just now, which was reported; it is not tried again yet."""
 
 
 class Database:
-    """An open store. Its methods are for the event loop; the work runs on the store's own thread, in order."""
+    """The store. Its methods are for the event loop; the work runs on the store's own thread, in order.
+
+    `on_fault` is told in one line of each fault, `on_set_aside` the new name of each file that was damaged, and why.
+    What another process puts in the place of a damaged file is opened at the next question (`opening`).
+    """
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, thread: ThreadPoolExecutor, on_fault: Callable[[str], None]
+        self, path: Path, thread: ThreadPoolExecutor, on_fault: Callable[[str], None], on_set_aside: SetAside
     ) -> None:
-        self._connection = connection
+        self._path = path
         self._log = path.with_name(f"{path.name}-wal")
         self._log_limit = WAL_BYTES_MAX
         self._thread = thread
+        self._file: OpenFile | None = None
+        self._open_at = 0.0
+        self._aside: deque[tuple[str, str]] = deque()
         self._pending = 0
         # Done when the thread has caught up, after it had not answered in time.
         self._stall: Future[None] | None = None
         self.on_fault = on_fault
+        self.on_set_aside = on_set_aside
+
+    def open(self) -> None:
+        """Open the file for the first time; one that cannot be opened now is tried again. Raises StoreError."""
+        try:
+            self._thread.submit(self._opened).result()
+        except UnavailableStoreError as err:
+            self.on_fault(str(err))
+        self._tell()
 
     async def read(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         """Run the work on the store's thread; where that fails, report the fault and return `otherwise`."""
@@ -69,7 +98,7 @@ class Database:
         return await self._run(lambda connection: self._write(connection, work), otherwise)
 
     def _write(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-        answer = _in_transaction(connection, work)
+        answer = in_transaction(connection, work)
         if self._log_size() > self._log_limit:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             # Whoever reads for long (a backup) is waited for seldom.
@@ -91,36 +120,86 @@ class Database:
         self._pending += 1
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._connection)
+                return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
         except TimeoutError:
             self._stall = self._thread.submit(lambda: None)
             self.on_fault(f"no answer from the store within {ANSWER_SECONDS_MAX:g} s")
         except sqlite3.Error as err:
             self.on_fault(f"{type(err).__name__}: {err}")
+        except StoreError as err:
+            self.on_fault(str(err))
+        except _NotNowError:
+            pass
         finally:
             self._pending -= 1
+            self._tell()
         return otherwise
+
+    # On the store's thread
+
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        file = self._opened()
+        try:
+            return work(file.connection)
+        except sqlite3.Error as err:
+            if is_damage(err):
+                move_aside(self._path, file.identity, str(err), self._moved)
+            raise
+
+    def _opened(self) -> OpenFile:
+        """Return the file that the name leads to now."""
+        if self._file is not None:
+            if self._file.is_at(self._path):
+                return self._file
+            # After another has its name, so that SQLite leaves the log of that one alone.
+            self._close()
+        now = time.monotonic()
+        if now < self._open_at:
+            raise _NotNowError
+        self._open_at = now + OPEN_SECONDS
+        self._file = open_file(self._path, self._moved)
+        self._open_at = 0.0
+        return self._file
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(sqlite3.Error):
+                file.connection.close()
+
+    def _moved(self, name: str, why: str) -> None:
+        self._aside.append((name, why))
+
+    # On the event loop
+
+    def _tell(self) -> None:
+        while self._aside:
+            self.on_set_aside(*self._aside.popleft())
 
     def close(self) -> None:
         """Finish the work that waits and close the file; asking afterwards is a bug (RuntimeError)."""
-        self._thread.submit(self._connection.close).result()
+        self._thread.submit(self._close).result()
         self._thread.shutdown()
 
 
-def open_database(path: Path, on_fault: Callable[[str], None] | None = None) -> Database:
+def open_database(
+    path: Path, on_fault: Callable[[str], None] | None = None, on_set_aside: SetAside | None = None
+) -> Database:
     """Open the store, or make it, readable by its owner only; also while other processes do the same.
 
-    What an older Sealgate left is emptied: all of it can be found out again.
-    `on_fault` is told in one line of each fault that happens later; without it they are logged. It is called on the
-    event loop. Raises StoreError where the file is damaged, another program's or a newer Sealgate's.
+    What an older Sealgate left is emptied, and what is damaged is set aside: all of it can be found out again. A file
+    that cannot be opened now (full disk, lock) is a fault like one that happens later, and is tried again.
+    `on_fault` and `on_set_aside` are told, on the event loop and here; without them it is logged. Raises StoreError
+    where the file is another program's, a newer Sealgate's, or may be written by others.
     """
     thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+    database = Database(path, thread, on_fault or _log_fault, on_set_aside or _log_set_aside)
     try:
-        connection = thread.submit(_connect, path).result()
+        database.open()
     except BaseException:
         thread.shutdown()
         raise
-    return Database(connection, path, thread, on_fault or _log_fault)
+    return database
 
 
 def repository_id(connection: sqlite3.Connection, repository: Repository) -> int:
@@ -152,96 +231,9 @@ def digest_of_bytes(content: bytes) -> Digest:
     return Digest.parse(f"{'sha512' if len(content) == 64 else 'sha256'}:{content.hex()}")  # noqa: PLR2004 (its bytes)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        _make_file(path)
-    except OSError as err:
-        raise StoreError(f"cannot open the store {path}: {err.strerror}: give a file that this user may write") from err
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MILLISECONDS / 1000)
-    try:
-        _prepare(connection, path)
-    except sqlite3.DatabaseError as err:
-        connection.close()
-        raise StoreError(_unusable(path, err)) from err
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _make_file(path: Path) -> None:
-    """Make the file if there is none. One that is there is not opened: closing it would release SQLite's locks on it.
-
-    sqlite.org/howtocorrupt.html, 2.2.
-    """
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        if stat.S_ISDIR(path.stat().st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from None
-        if not os.access(path, os.R_OK | os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
-
-
-def _unusable(path: Path, err: sqlite3.DatabaseError) -> str:
-    if isinstance(err, sqlite3.OperationalError):
-        return f"cannot open the store {path}: {err}: see that no other program holds it and that the disk has room"
-    return _damaged(path, str(err))
-
-
-def _damaged(path: Path, what: str) -> str:
-    return (
-        f"the store {path} is damaged ({what}): move it away together with {path.name}-wal and {path.name}-shm and"
-        " start again; nothing is lost but remembered verdicts, which are found out anew"
-    )
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    _in_transaction(connection, lambda it: _create_or_check(it, path))
-    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-        raise StoreError(f"the store {path} cannot be used in WAL mode: put it on a local disk")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise StoreError(_damaged(path, " ".join(found.split())))
-
-
-def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if application != APPLICATION_ID and not (application == version == 0 and empty):
-        raise StoreError(f"{path} is another program's SQLite file: give the store a path of its own")
-    if version > SCHEMA_VERSION:
-        raise StoreError(
-            f"the store {path} has schema version {version}, this Sealgate reads {SCHEMA_VERSION}: start the version"
-            " that wrote it, or move the file away; nothing is lost but remembered verdicts"
-        )
-    if version < SCHEMA_VERSION:
-        create(connection)
-        if not empty:
-            _log().warning(
-                "store emptied: another version wrote it", path=str(path), schema=version, reads=SCHEMA_VERSION
-            )
-
-
-def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    # IMMEDIATE: the lock is waited for at the start, where busy_timeout holds, and not found missing half-way.
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        answer = work(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        # Some errors (disk full) have rolled back already; then this does nothing.
-        connection.rollback()
-        raise
-    return answer
-
-
 def _log_fault(fault: str) -> None:
-    _log().error("store fault", fault=fault)
+    structlog.get_logger("proxy.stores").error("store fault", fault=fault)
 
 
-def _log() -> structlog.stdlib.BoundLogger:
-    log: structlog.stdlib.BoundLogger = structlog.get_logger("proxy.stores")
-    return log
+def _log_set_aside(name: str, why: str) -> None:
+    structlog.get_logger("proxy.stores").error("store set aside", file=name, cause=why)

@@ -5,6 +5,7 @@ since 1970. Manifest ids grow, so the greatest is the one that was asked for las
 """
 
 import sqlite3
+from contextlib import closing
 
 # "SGAT": tells our file from any other program's (sqlite.org/fileformat.html, Application ID).
 APPLICATION_ID = 0x53474154
@@ -57,6 +58,17 @@ def create(connection: sqlite3.Connection) -> None:
         _count(connection, what, table, worth)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def is_whole(connection: sqlite3.Connection) -> bool:
+    """Whether the file has exactly the tables, indexes and triggers that `create` makes."""
+    with closing(sqlite3.connect(":memory:")) as made:
+        create(made)
+        return _schema(connection) == _schema(made)
+
+
+def _schema(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    return set(connection.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite%'"))
 
 
 def amount(connection: sqlite3.Connection, what: str) -> int:

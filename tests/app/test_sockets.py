@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import suppress
 
 import pytest
 
@@ -93,6 +94,55 @@ def test_only_the_first_listens_at_once(opened):
     opened(sockets)
     listens = [one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in sockets]
     assert listens == [1, 0, 0, 1]
+
+
+def answers(at):
+    """Connect to a port and be sent a byte by what accepts; say what came of it."""
+    try:
+        with socket.create_connection(at, timeout=5) as client:
+            return client.recv(1)
+    except OSError as err:
+        return type(err)
+
+
+def test_one_that_rests_loses_nobody_who_comes_later(opened):
+    sockets = open_sockets(ANY, ANY, 2)
+    opened(sockets)
+    (first,), (second,) = (sockets.of(number, 2).registry for number in (0, 1))
+    second.listen(100)
+    at = first.getsockname()
+    waiting = [socket.create_connection(at, timeout=5) for _ in range(50)]
+    for _ in range(2):  # a place may be left again before anybody took it
+        sockets.rest(0, 2, alone=False)
+    came = []
+    for one in waiting:
+        one.settimeout(0.01)
+        with one, suppress(TimeoutError):
+            try:
+                came.append(one.recv(1))
+            except ConnectionResetError as err:
+                came.append(type(err))
+    assert came == [ConnectionResetError] * len(came)  # the others wait for the second
+    assert 0 < len(came) < 50
+    sockets.rest(1, 2, alone=True)
+    assert [one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in sockets] == [0, 0, 0]
+    assert answers(at) is ConnectionRefusedError
+    first.listen(100)
+    assert first.getsockname() == at
+    with socket.create_connection(at, timeout=5) as client:
+        client.sendall(b"x")
+        accepted, _ = first.accept()
+        with accepted:
+            assert accepted.recv(1) == b"x"
+
+
+def test_what_systemd_opened_never_rests(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        monkeypatch.setattr("proxy.app.sockets._FIRST_PASSED", os.dup(one.fileno()))
+        sockets = passed_sockets({"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}, ANY, ANY)
+        sockets.rest(0, 1, alone=True)
+        assert [it.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for it in sockets] == [1, 0]
+        sockets.close()
 
 
 def test_another_address(opened):

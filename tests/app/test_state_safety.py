@@ -64,7 +64,7 @@ async def config(tmp_path):
 
 async def forge(config: Path) -> None:
     settings = settings_of(config)
-    database = open_state(settings, pytest.fail)
+    database = open_state(settings, pytest.fail, pytest.fail)
     key = VerdictKey(TEAM, BAD.digest, None, settings.rules.match(TEAM).fingerprint)
     now = datetime.now(UTC)  # noqa: TID251 (what serves has no other)
     verdict = Accepted(Subject(TEAM, BAD.digest, "1"), "everything", (evidence(),), now + timedelta(hours=1))

@@ -99,10 +99,47 @@ async def test_where_none_can_be_made_those_that_live_go_on(tmp_path):
         before = resource.prlimit(it.number, limit, (3, resource.prlimit(it.number, limit)[1]))
         os.kill(first, signal.SIGKILL)
         await it.event("worker cannot be replaced yet")
+        assert (await it.event("vacant"))["why"]
         assert it.workers() == [other]
         resource.prlimit(it.number, limit, before)
         await until(lambda: len(it.workers()) == 2)
         assert other in it.workers()
+
+
+async def test_a_place_that_is_left_is_told_until_it_is_filled(tmp_path):
+    async with crew(tmp_path, "2 fatal") as it:
+        first, other = it.workers()
+        os.kill(first, signal.SIGKILL)
+        told = await it.event("vacant")
+        assert (told["why"], told["alone"]) == ("it ended with exit code -9", False)
+        assert (await it.event("vacant"))["why"] == "no room"
+        os.kill(other, signal.SIGKILL)
+        while not (told := await it.event("vacant"))["alone"]:
+            pass
+        assert told["why"] in {"it ended with exit code -9", "no room"}
+        (tmp_path / "crew").write_text("2")
+        it.send(signal.SIGHUP)
+        await it.event("reloaded")
+        assert len(it.workers()) == 2
+
+
+async def test_a_place_that_is_filled_again_is_told(tmp_path):
+    async with crew(tmp_path, "2") as it:
+        os.kill(it.workers()[1], signal.SIGKILL)
+        place = (await it.event("vacant"))["place"]
+        assert (await it.event("filled"))["place"] == place
+
+
+async def test_it_beats_while_somebody_serves(tmp_path):
+    """And so the service manager hears of it where nobody does, or where the supervisor itself stands still."""
+    async with crew(tmp_path, "1 fatal told") as it:
+        await it.event("beat")
+        await it.event("beat")
+        os.kill(it.workers()[0], signal.SIGKILL)
+        await it.event("worker died and is replaced")
+        it.said.clear()
+        await it.event("worker died and is replaced")
+        assert "beat" not in {one["event"] for one in it.said}
 
 
 async def test_it_takes_signals_that_its_parent_had_held_back(tmp_path):

@@ -1,7 +1,7 @@
 """One file, one thread: what it survives, what it refuses, and how it says so."""
 
 import asyncio
-import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -14,8 +14,9 @@ from support.stores import APP, NOW, database, digest, key, remembered
 
 from proxy.oci.errors import MalformedError
 from proxy.stores import database as module
+from proxy.stores import opening
 from proxy.stores.database import StoreError, digest_bytes, digest_of_bytes, open_database
-from proxy.stores.grants import Member, SqliteMemberships
+from proxy.stores.grants import SqliteMemberships
 from proxy.stores.schema import APPLICATION_ID, SCHEMA_VERSION, amount
 from proxy.stores.verdicts import SqliteVerdicts
 
@@ -58,30 +59,13 @@ def make_foreign(path):
     connection.close()
 
 
-def make_damaged(path):
-    async def fill():
-        with database(path) as opened:
-            store = SqliteMemberships(opened)
-            for number in range(100):
-                await store.add(APP, digest(number), None, [Member(digest(f"b{number}"), 1, "a/b")])
-
-    asyncio.run(fill())
-    content = bytearray(path.read_bytes())
-    for start in range(4096 * 2, len(content), 4096):
-        content[start : start + 2000] = os.urandom(2000)
-    path.write_bytes(content)
-
-
 UNUSABLE = {
     "newer": (
         make_newer,
         f"has schema version 99, this Sealgate reads {SCHEMA_VERSION}: start the version that wrote it",
     ),
     "another program's": (make_foreign, "is another program's SQLite file"),
-    "no database": (lambda path: path.write_bytes(b"hello" * 1000), "is damaged .* move it away .* start again"),
-    "damaged": (make_damaged, "is damaged .* move it away .* start again"),
-    "a folder": (lambda path: path.mkdir(), "cannot open the store .*: Is a directory"),
-    "no such folder": (lambda path: path.symlink_to("/nowhere/store"), "cannot open the store .*: No such file"),
+    "open to others": (lambda path: (path.touch(), path.chmod(0o666)), "may be written by others"),
 }
 
 
@@ -121,20 +105,12 @@ def test_opening_a_file_takes_no_lock_from_who_has_it_open(tmp_path):
     open_database(tmp_path / "store").close()
     holder = sqlite3.connect(tmp_path / "store", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    module._make_file(tmp_path / "store")
+    opening._make_file(tmp_path / "store")
+    opening._check_files(tmp_path / "store")
     script = f"import sqlite3; sqlite3.connect({str(tmp_path / 'store')!r}, timeout=0).execute('BEGIN IMMEDIATE')"
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)  # noqa: S603 (our own)
     holder.close()
     assert b"database is locked" in other.stderr
-
-
-def test_a_file_of_another_user_is_refused(tmp_path, monkeypatch):
-    open_database(tmp_path / "store").close()
-    monkeypatch.setattr(module.os, "access", lambda *_: False)
-    with pytest.raises(
-        StoreError, match=r"cannot open the store .*: Permission denied: give a file that this user may"
-    ):
-        open_database(tmp_path / "store")
 
 
 async def test_a_log_of_writes_that_was_removed_has_no_size(tmp_path):
@@ -146,18 +122,24 @@ async def test_a_log_of_writes_that_was_removed_has_no_size(tmp_path):
 def test_a_file_system_without_wal_is_refused(tmp_path):
     connection = sqlite3.connect(":memory:", isolation_level=None)
     with pytest.raises(StoreError, match="cannot be used in WAL mode: put it on a local disk"):
-        module._prepare(connection, tmp_path / "store")
+        opening._prepare(connection, tmp_path / "store")
     connection.close()
 
 
-def test_a_locked_file_is_refused_with_the_reason(tmp_path, monkeypatch):
+async def test_a_locked_file_is_a_fault_until_it_is_not(tmp_path, monkeypatch):
     open_database(tmp_path / "store").close()
-    monkeypatch.setattr(module, "BUSY_MILLISECONDS", 1)
+    monkeypatch.setattr(opening, "BUSY_MILLISECONDS", 1)
     holder = sqlite3.connect(tmp_path / "store", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(StoreError, match="is locked: see that no other program holds it"):
-        open_database(tmp_path / "store")
-    holder.close()
+    with database(tmp_path / "store") as opened:
+        (fault,) = opened.faults
+        assert re.search("is locked: see that no other program holds it", fault)
+        assert await one(opened, "SELECT 1") is None
+        assert len(opened.faults) == 1
+        monkeypatch.setattr(opened, "_open_at", 0.0)
+        holder.close()
+        assert await one(opened, "SELECT 1") == 1
+        assert len(opened.faults) == 1
 
 
 async def test_a_failed_transaction_leaves_nothing(tmp_path):

@@ -2,6 +2,7 @@
 
 It logs as `sealgate serve` does. The file says how many they are, then how they behave, and is read again at SIGHUP:
 `stuck` never serve, `silent` say so once and then hang; those that replace them do not.
+`fatal`: those that replace others end at once. `told`: beats are logged.
 """
 
 import os
@@ -23,6 +24,12 @@ class Crew:
     size: int
     behaviours: frozenset[str]
 
+    def vacant(self, place: int, why: str, *, alone: bool) -> None:
+        structlog.get_logger("crew").info("vacant", place=place, why=why, alone=alone)
+
+    def filled(self, place: int) -> None:
+        structlog.get_logger("crew").info("filled", place=place)
+
     def work(self, post: Post) -> int:
         ending = False
 
@@ -32,6 +39,9 @@ class Crew:
 
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, end)
+        if "fatal" in self.behaviours and post.is_replacement:
+            os.write(post.pulse, b"no room")
+            return os.EX_CONFIG
         is_stuck = "stuck" in self.behaviours
         is_silent = is_stuck or ("silent" in self.behaviours and not post.is_replacement)
         if not is_stuck:
@@ -59,7 +69,13 @@ def main(settings: Path) -> None:
         except StartError as err:
             logger.info("not reloaded", cause=str(err))
 
-    with Supervisor(lambda number: None, stop_seconds=1, drain_seconds=1) as it:
+    is_told = "told" in settings.read_text(encoding="ascii")
+
+    def beat() -> None:
+        if is_told:
+            logger.info("beat")
+
+    with Supervisor(lambda number: None, stop_seconds=1, drain_seconds=1, beat=beat) as it:
         it.start(crew())
         logger.info("ready", registry="", admin="")
         it.run(reload)
