@@ -138,7 +138,7 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
         )
         admin = Admin(
             metrics=metrics.render,
-            status=partial(_status_page, tally, shared),
+            status=partial(_status_page, tally, shared, metrics),
             ready=lambda: metrics.supervision().missing,
         )
         tasks.create_task(_watch_loop(metrics, tally, shared))
@@ -267,9 +267,11 @@ def _listen(
     return acceptor
 
 
-def _status_page(tally: Tally, shared: Shared | None) -> str:
+def _status_page(tally: Tally, shared: Shared | None, metrics: Metrics) -> str:
     others = shared.others() if shared is not None else ()
-    return render_status(merged([tally.snapshot(clock()), *(other.snapshot for other in others)]))
+    seen = merged([tally.snapshot(clock()), *(other.snapshot for other in others)])
+    told = metrics.supervision()
+    return render_status(replace(seen, not_reloaded=told.reload.cause, missing=told.missing))
 
 
 async def _watch_loop(metrics: Metrics, tally: Tally, shared: Shared | None) -> None:

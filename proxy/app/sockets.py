@@ -1,7 +1,7 @@
 """The listening sockets: one for each worker on the same address, or what systemd opened for us.
 
 They are made before the workers are and outlive each of them: a connection that waits for one is taken by the next.
-Where there will be no next one for a while, its sockets stop listening (`rest`): who waits there is told to try again,
+Where there is no next one for a while, its sockets stop listening (`rest`): who waits there is told to try again,
 and the system leads new connections to the others. The worker that takes the place listens again.
 Where workers become fewer their sockets are shared out, for one that is closed resets who waits on it. Only the first
 listens at once; the others get connections from when their worker does.

@@ -23,6 +23,8 @@ BEAT_SECONDS, SILENT_BEATS = 5.0, 12
 # A worker that lived so long did not die of its start, and is replaced at once.
 STEADY_SECONDS = 10.0
 RESTART_SECONDS, RESTART_SECONDS_MAX = 1.0, 30.0
+# Connections wait for the next worker after so many that died of their start: it comes in RESTART_SECONDS.
+EARLY_DEATHS_WAITED_FOR = 1
 # What a worker has beyond its own limits before it is killed.
 GRACE_SECONDS = 5.0
 # How a worker says that it serves, and then goes on; anything else it says is why it does not.
@@ -260,7 +262,7 @@ class Supervisor:
             said=said,
             seconds=seconds,
         )
-        if seconds:
+        if early > EARLY_DEATHS_WAITED_FOR:
             self._leave(worker.place, said or f"it ended with exit code {code}")
 
     def _leave(self, place: int, why: str) -> None:

@@ -47,7 +47,8 @@ class Snapshot:
     """Everything that the page shows.
 
     `insecure` names the relaxations that are configured, as key paths; `content_fault` is why blobs cannot be kept now,
-    `set_aside` names the last database that was damaged, and why.
+    `set_aside` names the last database that was damaged, and why; `not_reloaded` is why the last reload failed, and
+    `missing` what is missing until all workers serve.
     """
 
     version: str
@@ -59,6 +60,8 @@ class Snapshot:
     insecure: Sequence[str] = ()
     content_fault: str | None = None
     set_aside: str | None = None
+    not_reloaded: str | None = None
+    missing: str | None = None
     workers: int = 1
 
 

@@ -137,13 +137,17 @@ class Database:
 
     # On the store's thread
 
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._opened().connection
+
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        file = self._opened()
+        connection = self._connection
         try:
-            return work(file.connection)
+            return work(connection)
         except sqlite3.Error as err:
-            if is_damage(err):
-                move_aside(self._path, file.identity, str(err), self._moved)
+            if is_damage(err) and self._file is not None:
+                move_aside(self._path, self._file.identity, str(err), self._moved)
             raise
 
     def _opened(self) -> OpenFile:

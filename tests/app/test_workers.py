@@ -149,7 +149,10 @@ async def test_a_reload_refuses_nobody_and_a_transfer_goes_on(config):
         (('require = "release"', 'require = "releas"'), "signer 'releas' is not defined"),
         (('state_dir = "state"', 'state_dir = "other"'), "needs a restart"),
         (("[server]\n", '[server]\naudit_log = "no/such/folder/audit.jsonl"\n'), "No such file or directory"),
-        (('listen = "127.0.0.1:0"', 'listen = "192.0.2.1:5000"'), "Cannot assign requested address: '192.0.2.1:5000'"),
+        (
+            ('listen = "127.0.0.1:0"', 'listen = "192.0.2.1:5000"'),
+            "Cannot assign requested address: 'server.listen 192.0.2.1:5000'",
+        ),
     ],
     ids=["a mistake", "another state_dir", "does not start", "another's address"],
 )
@@ -167,9 +170,15 @@ async def test_a_reload_that_fails_changes_nothing(config, change, cause):
         assert cause in str((await it.event("not reloaded"))["cause"])
         assert (await get(it.registry + MANIFEST))[0] == 200
         await until(lambda: it.workers() == before)  # those that did not start end
+        metrics = await shown(f"{it.admin}/metrics", "sealgate_config_last_reload_successful 0.0")
+        failed_at = float(re.search(r"\nsealgate_config_last_reload_timestamp_seconds (\S+)", metrics)[1])
+        assert "The configuration could not be reloaded" in (await get(f"{it.admin}/"))[1]
         config.write_text(text)
         it.send(signal.SIGHUP)
         await it.event("reloaded")
+        metrics = await shown(f"{it.admin}/metrics", "sealgate_config_last_reload_successful 1.0")
+        assert float(re.search(r"\nsealgate_config_last_reload_timestamp_seconds (\S+)", metrics)[1]) > failed_at
+        assert "could not be reloaded" not in (await get(f"{it.admin}/"))[1]
 
 
 def test_a_reload_that_breaks_changes_nothing(config, tmp_path):
@@ -270,7 +279,7 @@ def fill(path: Path) -> None:
 async def test_a_full_disk_ends_no_worker(config, tmp_path):
     state = tmp_path / "state"
     state.mkdir()
-    mount = f'mount -t tmpfs -o size=3m tmpfs "{state}" && exec "$@"'
+    mount = f'mount -t tmpfs -o size=3m,mode=0700 tmpfs "{state}" && exec "$@"'
     async with serving(config, "unshare", "-Urm", "sh", "-c", mount, "sh") as it:
         await it.ready()
         assert (await get(it.registry + MANIFEST))[0] == 200
@@ -307,6 +316,7 @@ async def test_systemd_is_told_and_its_sockets_are_taken(config, tmp_path):
             assert it.admin.endswith(f":{admin.getsockname()[1]}")
             assert {(await get(it.registry + MANIFEST))[0] for _ in range(4)} == {200}
             assert await told(manager) == "READY=1"
+            assert await asyncio.to_thread(manager.recv, 1000) == b"WATCHDOG=1"
             it.send(signal.SIGHUP)
             assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=[0-9]+", await told(manager))
             assert await told(manager) == "READY=1"
@@ -317,7 +327,10 @@ async def test_systemd_is_told_and_its_sockets_are_taken(config, tmp_path):
 
 
 async def told(manager: socket.socket) -> str:
-    return (await asyncio.to_thread(manager.recv, 1000)).decode()
+    """Return what comes next but beats."""
+    while (said := (await asyncio.to_thread(manager.recv, 1000)).decode()) == "WATCHDOG=1":
+        pass
+    return said
 
 
 @pytest.fixture

@@ -166,3 +166,11 @@ def test_the_content_store(told):
     assert sample(told.metrics, "sealgate_store_faults_total") == 1
     assert [it["event"] for it in logged] == ["corrupt content removed", "content store fault"]
     assert logged[0]["digest"] == str(digest(0))
+
+
+def test_a_database_that_was_set_aside(told):
+    with capture_logs() as logged:
+        told.it.store_set_aside("sealgate.sqlite3.damaged-1", "malformed")
+    assert "<code>sealgate.sqlite3.damaged-1: malformed</code>" in render_status(told.tally.snapshot(NOW))
+    assert sample(told.metrics, "sealgate_store_set_aside_total") == 1
+    assert [(it["log_level"], it["event"], it["cause"]) for it in logged] == [("error", "store set aside", "malformed")]

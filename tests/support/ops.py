@@ -54,6 +54,7 @@ def exercise(metrics):
     metrics.upstream_unreachable("ghcr.io", is_open=True)
     metrics.event_loop_lag(0.001)
     metrics.store_fault()
+    metrics.store_set_aside()
     metrics.transfer("kept")
     metrics.content_held(3, 300)
     metrics.content_evicted(2)
