@@ -79,7 +79,9 @@ async def test_they_share_what_is_known_and_what_is_counted(config, registry):
         answers = [await get(it.registry + MANIFEST) for _ in range(30)]
         assert {status for status, _ in answers} == {200}
         await get(f"{it.registry}/v2/team/unknown/manifests/1")
-        metrics = await shown(f"{it.admin}/metrics", 'kind="manifests",method="GET",outcome="served",status="200"} 30.0')
+        metrics = await shown(
+            f"{it.admin}/metrics", 'kind="manifests",method="GET",outcome="served",status="200"} 30.0'
+        )
         assert 'sealgate_verdicts_total{reason="",rule="everything",verdict="accepted"} 1.0' in metrics
         for number in (0, 1):
             await shown(f"{it.admin}/metrics", f'process_resident_memory_bytes{{worker="{number}"}}')
