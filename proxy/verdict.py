@@ -34,6 +34,10 @@ class Reason(StrEnum):
     NO_RULE = "no_rule"
 
 
+# In the detail of a NOT_SIGNED: something was asked for and not given, which was taken for its absence.
+TAKEN_AS_ABSENT = "taken as absent"
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """The image that is judged: exactly these bytes, in this repository, asked for by this tag or by digest."""

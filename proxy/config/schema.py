@@ -155,6 +155,7 @@ class SignatureRegistry(Table):
     redirect_hosts: list[str] = Field(default_factory=list)
     # Not shown, for it may have a password.
     proxy: str | None = Field(default=None, repr=False)
+    denied_is_absent: bool = True
 
 
 class Upstream(SignatureRegistry):

@@ -63,6 +63,7 @@ def _endpoint(name: str, read: SignatureRegistry, where: Sequence[str], mistakes
             proxies=read_proxies(read.proxy),
             client_certificate=read.client_certificate,
             client_key=read.client_key,
+            denied_is_absent=read.denied_is_absent,
         )
     except MalformedError as err:
         what, _, hint = str(err).partition("; ")

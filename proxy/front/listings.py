@@ -13,7 +13,7 @@ from proxy.front.errors import COMMON_HEADERS
 from proxy.front.routes import Asked
 from proxy.gate.flight import SingleFlight
 from proxy.oci.digest import Digest
-from proxy.oci.errors import MalformedError, NotFoundError, UnavailableError
+from proxy.oci.errors import MalformedError, NotFoundError, UnavailableError, UpstreamDeniedError
 from proxy.oci.manifest import OCI_INDEX, Descriptor
 from proxy.oci.reference import Reference, Repository, check_tag
 from proxy.upstream.table import Upstreams
@@ -75,8 +75,14 @@ class Referrers:
         return await asyncio.to_thread(_index, found, wanted)
 
     async def _ask(self, repository: Repository, digest: Digest) -> Sequence[Descriptor]:
-        merged = {one.digest: one for one in await _fallback(self._upstreams, repository, digest)}
-        merged |= {one.digest: one for one in await _listed(self._upstreams, repository, digest)}
+        merged: dict[Digest, Descriptor] = {}
+        for ask in (_fallback, _listed):
+            try:
+                merged |= {one.digest: one for one in await ask(self._upstreams, repository, digest)}
+            except UpstreamDeniedError as err:  # as where signatures are looked for: formats.cosign.fetch
+                if not err.may_be_absence:
+                    raise
+                await self._upstreams.manifest(Reference(repository, digest=digest))
         return tuple(merged.values())
 
 

@@ -25,7 +25,15 @@ class NotFoundError(RegistryError):
 
 
 class UpstreamDeniedError(RegistryError):
-    """The upstream refused our credentials, or our being anonymous (401, 403)."""
+    """The upstream refused our credentials, or our being anonymous (401, 403).
+
+    `may_be_absence` is for what is looked for beside something that the upstream gives with the same credentials: some
+    registries answer so for what is not there (Artifactory). False where a setting says that this one does not.
+    """
+
+    def __init__(self, message: str, *, may_be_absence: bool = True) -> None:
+        super().__init__(message)
+        self.may_be_absence = may_be_absence
 
 
 class CorruptError(RegistryError):

@@ -2,7 +2,7 @@
 
 from proxy.oci.digest import shorten_digests
 from proxy.policy.model import Decision
-from proxy.verdict import Accepted, InsecureUnverified, Reason, Rejection, Undetermined, Verdict
+from proxy.verdict import TAKEN_AS_ABSENT, Accepted, InsecureUnverified, Reason, Rejection, Undetermined, Verdict
 
 # With image, rule and id it has to fit into the 200 characters of a refusal's one line.
 LENGTH_MAX = 120
@@ -62,6 +62,8 @@ def _words(verdict: Verdict) -> str:
 
 
 def _rejection(rejection: Rejection) -> str:
+    if rejection.reason is Reason.NOT_SIGNED and TAKEN_AS_ABSENT in rejection.detail:
+        return f"{_WORDS[Reason.NOT_SIGNED]}: {rejection.detail}"
     if rejection.reason in _WORDS:
         return _WORDS[rejection.reason]
     return _WORDS_WITH_DETAIL[rejection.reason] + rejection.detail

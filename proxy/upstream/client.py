@@ -12,7 +12,7 @@ from aiohttp import ClientResponse, hdrs
 
 from proxy.formats.api import Referrers
 from proxy.oci.digest import Digest
-from proxy.oci.errors import CorruptError, MalformedError, UnavailableError
+from proxy.oci.errors import CorruptError, MalformedError, UnavailableError, UpstreamDeniedError
 from proxy.oci.manifest import (
     INDEX_TYPES,
     MANIFEST_BYTES_MAX,
@@ -221,6 +221,8 @@ class Upstream:
                 return await work
         except TimeoutError:
             raise UnavailableError(f"{self._name} did not answer within {seconds:g} s") from None
+        except UpstreamDeniedError as err:
+            raise UpstreamDeniedError(str(err), may_be_absence=self._endpoint.denied_is_absent) from None
 
     def _whole_listing(self, body: bytes) -> bytes:
         if len(body) > LISTING_BYTES_MAX:

@@ -25,6 +25,7 @@ class Endpoint:
     the mirror loses signatures: asked for these besides it, with nothing of what is said here about the mirror.
     `client_certificate` and `client_key` (PEM) are shown to the registry and the hosts of `token_realms`, no others.
     `proxies` are asked in place of the host of a URL, also for its token service and storage.
+    `denied_is_absent` says what it means that a registry denies a signature (401, 403) whose image it gives.
     Raises MalformedError for a name or URL that does not fit.
     """
 
@@ -39,6 +40,7 @@ class Endpoint:
     proxies: Proxies = DIRECT
     client_certificate: Path | None = None
     client_key: Path | None = None
+    denied_is_absent: bool = True
 
     def __post_init__(self) -> None:
         """Check once what everything below relies on."""

@@ -177,12 +177,13 @@ def test_upstreams(tmp_path, monkeypatch):
         tmp_path,
         '[upstreams."docker.io"]\nusername = "robot"\npassword_file = "password"',
         '[upstreams."ghcr.io"]\nusername = "robot"\npassword_env = "REGISTRY_PASSWORD"\ntoken_realms = ["login.io"]\n'
-        'redirect_hosts = ["10.0.0.1:9000"]',
+        'redirect_hosts = ["10.0.0.1:9000"]\ndenied_is_absent = false',
         '[upstreams."registry.intern:5000"]\nurl = "http://10.0.0.1:5000"\ninsecure_http = true',
     )
     hub, ghcr, intern = made.upstreams.values()
     assert (hub.credentials.password, ghcr.credentials.password) == ("from-file", "from-environment")
     assert (ghcr.url, ghcr.token_realms, ghcr.redirect_hosts) == ("https://ghcr.io", {"login.io"}, {"10.0.0.1:9000"})
+    assert [one.denied_is_absent for one in (hub, ghcr, intern)] == [True, False, True]
     assert (intern.name, intern.url) == ("registry.intern:5000", "http://10.0.0.1:5000")
     assert made.relaxations == ('upstreams."registry.intern:5000": insecure_http = true',)
     assert "from-" not in repr(made)

@@ -57,6 +57,20 @@ def test_what_else_is_known():
     )
 
 
+def test_what_was_denied_and_taken_as_absent_is_said():
+    denied = (
+        "denied though the image is given, so taken as absent: it refuses us the manifest team/app:sha256-0.sig (403)"
+    )
+    verdict = Refused(SUBJECT, "rule", (rejection(Reason.NOT_SIGNED, denied),), NOW)
+    assert explain(verdict).startswith("not signed: denied though the image is given, so taken as absent: it refuses")
+
+
+def test_a_refusal_that_stands():
+    verdict = Refused(SUBJECT, "rule", (rejection(Reason.NOT_SIGNED, DETAIL),), NOW)
+    decision = Decision("id", verdict, Mode.ENFORCE, OnOutage.INSECURE_ALLOW, Stale("the registry is away", NOW))
+    assert explain(decision) == "refused before, not signed; cannot be verified anew: the registry is away"
+
+
 def test_an_acceptance_that_stands_in():
     verdict = Accepted(SUBJECT, "rule", (evidence("a"),), NOW)
     decision = Decision("id", verdict, Mode.ENFORCE, OnOutage.REFUSE, Stale("the registry is away", NOW))

@@ -67,7 +67,9 @@ class CosignDiscovery:
             unsupported = Rejection(Reason.UNSUPPORTED, f"cosign signs no {subject.digest.algorithm} digests")
             return Discovered(rejections=(unsupported,))
         limit = ATTESTATION_BYTES_MAX if self.attestations else BYTES_MAX
-        fetcher = Fetcher(source, self.signature_repository or subject.repository, limit)
+        repository = self.signature_repository or subject.repository
+        image = subject.digest if repository == subject.repository else None
+        fetcher = Fetcher(source, repository, limit, image)
         candidates = await self._candidates(fetcher, subject.digest)
         blobs = await fetcher.blobs((one.descriptor for one in candidates), further=True)
         fetcher.settle(str(subject.digest))

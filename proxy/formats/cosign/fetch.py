@@ -15,10 +15,11 @@ from proxy.oci.errors import (
     RegistryError,
     TooSlowError,
     UnservableError,
+    UpstreamDeniedError,
 )
 from proxy.oci.manifest import Descriptor, Manifest
 from proxy.oci.reference import Reference, Repository
-from proxy.verdict import Reason, Rejection
+from proxy.verdict import TAKEN_AS_ABSENT, Reason, Rejection
 
 # A bundle with log entry, timestamp and certificates has about 10 kB, a manifest of signatures some kB a signature.
 BYTES_MAX = 1024 * 1024
@@ -46,16 +47,21 @@ class Fetcher:
     """Fetches from one repository for one search, and keeps what went wrong.
 
     Each method returns None (or nothing) where there is nothing to work with. What does not come in time is unreached,
-    but of what is asked for as `further`, beyond the first few, it is too much. `rejections` are things that are there
-    and cannot be used; `unreached` are places that could not be asked, `overloaded` whether for a limit of our own.
+    but of what is asked for as `further`, beyond the first few, it is too much. What is denied is absent where the
+    repository gives the `image` that lies in it, and unreached where it does not. `rejections` are things that are
+    there and cannot be used; `unreached` are places that could not be asked, `overloaded` whether for a limit of our
+    own.
     """
 
-    def __init__(self, source: Source, repository: Repository, blob_bytes_max: int = BYTES_MAX) -> None:
+    def __init__(
+        self, source: Source, repository: Repository, blob_bytes_max: int = BYTES_MAX, image: Digest | None = None
+    ) -> None:
         self.rejections: list[Rejection] = []
         self.unreached: list[str] = []
         self.overloaded = False
         self._source = source
         self._repository = repository
+        self._image = image
         self._blob_bytes_max = blob_bytes_max
         self._blobs: dict[ContentKey, bytes] = {}
         self._spent: dict[ContentKey, int] = {}
@@ -156,9 +162,22 @@ class Fetcher:
         except RegistryError as err:
             if further and isinstance(err, TooSlowError):
                 self._late += 1
+            elif not listed and await self._means_absent(err):
+                self.reject(Reason.NOT_SIGNED, f"denied though the image is given, so {TAKEN_AS_ABSENT}: {err}", where)
             elif listed and isinstance(err, UnservableError):
                 self.reject(Reason.UNSUPPORTED, str(err), where)
             else:
                 self.unreached.append(f"{where}: {err}")
                 self.overloaded |= isinstance(err, BusyError)
         return None
+
+    async def _means_absent(self, error: RegistryError) -> bool:
+        """Say whether a denial is how this registry says that something is not there: the same credentials work."""
+        image = self._image
+        if image is None or not isinstance(error, UpstreamDeniedError) or not error.may_be_absence:
+            return False
+        try:
+            await self._source.manifest(Reference(self._repository, digest=image))
+        except RegistryError:
+            return False
+        return True

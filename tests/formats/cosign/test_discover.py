@@ -43,7 +43,7 @@ from proxy.formats.cosign.fetch import BYTES_MAX, FETCHES_AT_ONCE, TOTAL_BYTES_M
 from proxy.formats.cosign.simplesigning import PAYLOAD_TYPE
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, UnavailableError, UnservableError, UpstreamDeniedError
-from proxy.oci.manifest import OCI_MANIFEST, Descriptor
+from proxy.oci.manifest import OCI_MANIFEST, Descriptor, Manifest
 from proxy.oci.reference import Repository
 from proxy.verdict import Failure, Reason
 
@@ -117,6 +117,73 @@ async def test_an_outage_is_not_an_absence(what, error):
     assert len(unreached) == 1
     assert unreached[0].endswith(f": {error}")
     assert bool(evidence) == (what in {f"{TAG}.sig", "referrers"})
+
+
+DENIED = UpstreamDeniedError("it refuses us the manifest (403)")
+NO_IMAGE = {str(IMAGE.digest): DENIED}
+
+
+def with_image(source, image=IMAGE, body=b"the manifest of the image"):
+    """Let the registry give the image."""
+
+    async def manifest(reference, ask=source.manifest):
+        if reference.digest == image.digest and str(image.digest) not in source.failures:
+            return Manifest(image.digest, OCI_MANIFEST, body)
+        return await ask(reference)
+
+    source.manifest = manifest
+    return source
+
+
+@pytest.mark.parametrize("place", [f"{TAG}.sig", TAG, "referrers"])
+@pytest.mark.parametrize(
+    ("image", "error", "is_absent"),
+    [
+        ({}, DENIED, True),
+        ({}, UpstreamDeniedError("401"), True),
+        (NO_IMAGE, DENIED, False),
+        ({str(IMAGE.digest): NotFoundError("no")}, DENIED, False),
+        ({str(IMAGE.digest): UnavailableError("away")}, DENIED, False),
+        ({}, UpstreamDeniedError("403", may_be_absence=False), False),
+        ({}, UnavailableError("503"), False),
+    ],
+)
+async def test_a_denied_place_is_absent_where_the_image_is_given(place, image, error, is_absent):
+    """Artifactory answers 403 for tags that are not there."""
+    source = with_image(source_of(referrers_api=True, failures={place: error} | image))
+    _, rejections, unreached = await judge(source)
+    assert bool(unreached) is not is_absent
+    assert [(one.reason, one.signature) for one in rejections] == (
+        [(Reason.NOT_SIGNED, where(place))] if is_absent else []
+    )
+    if is_absent:
+        assert rejections[0].detail == f"denied though the image is given, so taken as absent: {error}"
+
+
+def where(place):
+    return f"referrers of {IMAGE.digest}" if place == "referrers" else place
+
+
+@pytest.mark.parametrize("places", [[f"{TAG}.sig", TAG], ["referrers", TAG], [f"{TAG}.sig", "referrers"]])
+async def test_what_is_denied_hides_nothing_elsewhere(places):
+    artifacts = [CLASSIC, GENUINE]
+    source = with_image(source_of(*artifacts, referrers_api=True, failures=dict.fromkeys(places, DENIED)))
+    evidence, _, unreached = await judge(source)
+    assert (len(evidence), unreached) == (1, ())
+
+
+@pytest.mark.parametrize("what", [str(GENUINE.digest), str(next(d for d, b in GENUINE.blobs.items() if len(b) > 2))])
+async def test_what_is_listed_and_denied_is_there(what):
+    found = await discover(with_image(source_of(GENUINE, failures={what: DENIED})))
+    assert (len(found.unreached), found.rejections) == (1, ())
+
+
+async def test_in_another_repository_a_denial_may_be_of_the_credentials():
+    elsewhere = Repository.of(REGISTRY, "security/signatures")
+    content = {elsewhere.path: repository_of(), REPOSITORY.path: repository_of()}
+    source = with_image(SnapshotSource(content, referrers_api=True, failures={f"{TAG}.sig": DENIED}))
+    found = await discover(source, CosignDiscovery(elsewhere))
+    assert (len(found.unreached), found.rejections) == (1, ())
 
 
 @pytest.mark.parametrize("what", [str(GENUINE.digest), str(next(d for d, b in GENUINE.blobs.items() if len(b) > 2))])
