@@ -10,16 +10,19 @@ from aiohttp import web
 
 from proxy.formats.api import Source
 from proxy.front.errors import COMMON_HEADERS
+from proxy.front.positions import Position
 from proxy.front.routes import Asked
 from proxy.gate.flight import SingleFlight
 from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, NotFoundError, UnavailableError, UpstreamDeniedError
 from proxy.oci.manifest import OCI_INDEX, Descriptor
-from proxy.oci.reference import Reference, Repository, check_tag
+from proxy.oci.reference import Reference, Repository
+from proxy.upstream.links import Continuation
 from proxy.upstream.table import Upstreams
 
 # One page of tags, as large as Docker Hub's own.
 TAGS_PAGE_MAX = 1000
+_Last = str | Continuation | None
 
 
 class Tags:
@@ -27,26 +30,34 @@ class Tags:
 
     def __init__(self, upstreams: Upstreams, tasks: asyncio.TaskGroup) -> None:
         self._upstreams = upstreams
-        self._asking: SingleFlight[tuple[Repository, int, str | None], tuple[list[str], str | None]] = SingleFlight(
-            tasks
-        )
+        self._asking: SingleFlight[tuple[Repository, int, _Last], tuple[list[str], _Last]] = SingleFlight(tasks)
 
     async def response(self, asked: Asked, repository: Repository) -> web.Response:
-        """Return one page of tags; the Link to the next one leads here and not to the upstream."""
+        """Return one page of tags; the Link to the next one leads here and not to the upstream.
+
+        Where the upstream pages by something else than a tag, the Link has that in it (`Position`).
+        """
         query = asked.query or {}
         n = query.get("n", str(TAGS_PAGE_MAX))
         if not (n.isascii() and n.isdigit() and len(n) <= 6):  # noqa: PLR2004 (six digits are more than a page has)
             raise MalformedError(f"n={n[:20]!r} is not a number of tags")
-        last = check_tag(query["last"]) if query.get("last") else None
-        most = min(int(n), TAGS_PAGE_MAX)
-        tags, next_last = await self._asking.do(
-            (repository, most, last), lambda: self._upstreams.tags(repository, most, last)
-        )
+        position = Position.parse(query.get("last"), query.get("continuation"))
+        key = (repository, min(int(n), TAGS_PAGE_MAX), position.last)
+        tags, following = await self._asking.do(key, lambda: self._ask(*key))
         headers = dict(COMMON_HEADERS)
-        if next_last is not None:
-            following = {"n": n, "last": next_last} | ({"ns": asked.ns} if asked.ns else {})
-            headers["Link"] = f'</v2/{asked.name}/tags/list?{urlencode(following)}>; rel="next"'
+        if following is not None:
+            where = position.after(following, n) | ({"ns": asked.ns} if asked.ns else {})
+            headers["Link"] = f'</v2/{asked.name}/tags/list?{urlencode(where)}>; rel="next"'
         return web.json_response({"name": asked.name, "tags": list(tags)}, headers=headers)
+
+    async def _ask(self, repository: Repository, n: int, last: _Last) -> tuple[list[str], _Last]:
+        try:
+            tags, following = await self._upstreams.tags(repository, n, last)
+        except MalformedError as err:  # the upstream's fault, not the client's
+            raise UnavailableError(f"{repository.registry} sent a list of tags that cannot be used: {err}") from None
+        if following is not None and following == last:
+            raise UnavailableError(f"{repository.registry} names the page that was asked for as the next one")
+        return tags, following
 
 
 class Referrers:
@@ -83,6 +94,8 @@ class Referrers:
                 if not err.may_be_absence:
                     raise
                 await self._upstreams.manifest(Reference(repository, digest=digest))
+            except MalformedError as err:  # the upstream's fault, not the client's
+                raise UnavailableError(f"{repository.registry} sent referrers that cannot be used: {err}") from None
         return tuple(merged.values())
 
 

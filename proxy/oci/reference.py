@@ -49,11 +49,16 @@ def looks_like_registry(first_part: str) -> bool:
     return "." in first_part or ":" in first_part or first_part == "localhost"
 
 
+def is_tag(text: str) -> bool:
+    """Say whether the text matches the specification's pattern of a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
 def check_tag(text: str) -> str:
     """Return the tag unchanged; raises MalformedError where the specification's pattern does not match."""
     if not text:
         raise MalformedError("the tag is empty")
-    if not _TAG.fullmatch(text):
+    if not is_tag(text):
         raise MalformedError(f"tag {text!a:.140} does not match [a-zA-Z0-9_][a-zA-Z0-9._-]{{0,127}}")
     return text
 

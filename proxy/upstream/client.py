@@ -6,6 +6,7 @@ Source: distribution-spec 1.1, Pull and Content Discovery.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Self, TypeVar
 
 from aiohttp import ClientResponse, hdrs
@@ -31,7 +32,9 @@ from proxy.upstream.blobs import OK, PARTIAL, RANGE_NOT_SATISFIABLE, BlobStream,
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.dialling import Guard
 from proxy.upstream.endpoint import Endpoint, Limits
-from proxy.upstream.listing import LISTING_BYTES_MAX, all_referrers, next_page, read_tags
+from proxy.upstream.heads import NOT_MEANT, NOT_OFFERED, Heads
+from proxy.upstream.links import Continuation, next_query, with_query
+from proxy.upstream.listing import LISTING_BYTES_MAX, all_referrers, read_tags
 from proxy.upstream.observer import Observer
 from proxy.upstream.pool import Pool
 from proxy.upstream.retry import Backoff
@@ -48,7 +51,6 @@ BLOB_CONNECTIONS_MAX = BLOBS_MAX
 _UNLIMITED = 0
 # What registries without the referrers API answer (go-containerregistry, pkg/v1/remote/referrers.go; and 405).
 _NO_REFERRERS_API = frozenset({400, 404, 405, 406})
-_METHOD_NOT_ALLOWED = 405
 _DIGEST_HEADER = "Docker-Content-Digest"
 
 
@@ -67,6 +69,7 @@ class Upstream:
         self._backoff = backoff
         self._limits = limits or Limits()
         self._observer = observer or Observer()
+        self._heads = Heads(backoff.clock)
         self._stack = AsyncExitStack()
         self._admission: Admission
         self._short: Transport
@@ -96,29 +99,40 @@ class Upstream:
         CorruptError where the bytes lack that digest, or the one that the upstream's Docker-Content-Digest names.
         """
         with self._observed("manifest"):
-            request = self._manifest_request("GET", reference)
-            response, body = await self._fetch(use, reference.repository, request, MANIFEST_BYTES_MAX)
-            if len(body) > MANIFEST_BYTES_MAX:
-                raise MalformedError(f"the {request.what} is larger than {MANIFEST_BYTES_MAX} bytes")
-            # An empty header says nothing; of several all must be true.
-            named = [one for one in response.headers.getall(_DIGEST_HEADER, []) if one.strip()]
+            return await self._get_manifest(reference, use)
 
-            def check(body: bytes) -> Manifest:
-                if not all(Digest.parse(one).matches(body) for one in named):
-                    raise CorruptError(f"{self._name} served a {request.what} that lacks the digest it is sent with")
-                return Manifest.parse(reference.digest or Digest.of(body), manifest_type(response, body), body)
+    async def _get_manifest(self, reference: Reference, use: Use) -> Manifest:
+        request = self._manifest_request("GET", reference)
+        response, body = await self._fetch(use, reference.repository, request, MANIFEST_BYTES_MAX)
+        if len(body) > MANIFEST_BYTES_MAX:
+            raise MalformedError(f"the {request.what} is larger than {MANIFEST_BYTES_MAX} bytes")
+        # An empty header says nothing; of several all must be true.
+        named = [one for one in response.headers.getall(_DIGEST_HEADER, []) if one.strip()]
 
-            return await off_the_loop(check, body)
+        def check(body: bytes) -> Manifest:
+            if not all(Digest.parse(one).matches(body) for one in named):
+                raise CorruptError(f"{self._name} served a {request.what} that lacks the digest it is sent with")
+            return Manifest.parse(reference.digest or Digest.of(body), manifest_type(response, body), body)
+
+        return await off_the_loop(check, body)
 
     async def resolve(self, reference: Reference) -> Digest | None:
         """Return what a HEAD says is the tag's digest now, None where it does not say: ask with `manifest` then.
 
         Docker Hub does not count a HEAD as a pull. The digest is a claim, good to find out whether a remembered one is
-        still current and for nothing else.
+        still current and for nothing else. Where the HEAD fails a GET decides; if that works, no HEAD is sent for a
+        while.
         """
         with self._observed("resolve"):
-            request = self._manifest_request("HEAD", reference, frozenset({OK, _METHOD_NOT_ALLOWED}))
-            response, _ = await self._fetch(Use.PULL, reference.repository, request, 0)
+            if not self._heads.work("manifests"):
+                return None
+            response = await self._head(reference.repository, self._manifest_request("HEAD", reference))
+            if response is None:
+                manifest = await self._get_manifest(reference, Use.PULL)
+                self._heads.avoid("manifests")
+                return manifest.digest
+            if response.status in NOT_OFFERED:
+                self._heads.avoid("manifests")
             if response.status != OK or media_type(response) not in INDEX_TYPES | MANIFEST_TYPES | GENERIC_TYPES:
                 return None
             try:
@@ -138,7 +152,12 @@ class Upstream:
     async def head_blob(self, repository: Repository, digest: Digest) -> int:
         """Return the size of a blob in bytes, as the upstream says it."""
         with self._observed("head_blob"):
-            response, _ = await self._fetch(Use.PULL, repository, self._blob_request("HEAD", repository, digest), 0)
+            response = None
+            if self._heads.work("blobs"):
+                response = await self._head(repository, self._blob_request("HEAD", repository, digest))
+            if response is None or response.status in NOT_OFFERED:
+                response, _ = await self._fetch(Use.PULL, repository, self._blob_request("GET", repository, digest), 0)
+                self._heads.avoid("blobs")
             if response.content_length is None:
                 raise UnavailableError(f"{self._name} does not say how large blob {digest} is")
             return response.content_length
@@ -174,29 +193,34 @@ class Upstream:
                 return await self._within(seconds, all_referrers(self._short, request, self._name, seconds))
 
     async def tags(
-        self, repository: Repository, n: int | None = None, last: str | None = None
-    ) -> tuple[list[str], str | None]:
-        """Return one page of at most `n` tags after `last`, and the `last` that asks for the next page, if any."""
+        self, repository: Repository, n: int | None = None, last: str | Continuation | None = None
+    ) -> tuple[list[str], str | Continuation | None]:
+        """Return one page of at most `n` tags after `last`, and the `last` that asks for the next page, if any.
+
+        Where the registry pages by something else, that is a Continuation, which goes before `n`.
+        """
         with self._observed("tags"):
-            query = {name: str(value) for name, value in (("n", n), ("last", last)) if value is not None}
-            url = self._base.url(repository, "tags/list").with_query(query)
+            url = self._base.url(repository, "tags/list")
+            if isinstance(last, Continuation):
+                url = with_query(url, last.query)
+            else:
+                url = url.with_query(
+                    {name: str(value) for name, value in (("n", n), ("last", last)) if value is not None}
+                )
             what = f"list of tags of {repository.path}"
             request = Request("GET", url, self._base.path(repository), what)
             response, body = await self._fetch(Use.LIST, repository, request, LISTING_BYTES_MAX)
             tags = await off_the_loop(read_tags, self._whole_listing(body))
-            following = next_page(response, self._name, self._base.origin)
-            # A registry may page by a token of its own; `last` is what the specification lets every client say.
-            return tags, (following.query.get("last") or tags[-1]) if following is not None and tags else None
+            following = next_query(response, self._name, url)
+            return tags, (following.last or following) if following is not None else None
 
-    def _manifest_request(
-        self, method: str, reference: Reference, accepted: frozenset[int] = frozenset({OK})
-    ) -> Request:
+    def _manifest_request(self, method: str, reference: Reference) -> Request:
         repository = reference.repository
         name, what = (f"{reference.tag}", f"{repository.path}:{reference.tag}")
         if reference.digest is not None:
             name, what = (f"{reference.digest}", f"{repository.path}@{reference.digest}")
         url, path = self._base.url(repository, f"manifests/{name}"), self._base.path(repository)
-        return Request(method, url, path, f"manifest {what}", {hdrs.ACCEPT: ACCEPT}, accepted)
+        return Request(method, url, path, f"manifest {what}", {hdrs.ACCEPT: ACCEPT})
 
     def _blob_request(
         self, method: str, repository: Repository, digest: Digest, range_header: str | None = None
@@ -207,6 +231,15 @@ class Upstream:
             return Request(method, url, path, what)
         accepted = frozenset({OK, PARTIAL, RANGE_NOT_SATISFIABLE})
         return Request(method, url, path, what, {hdrs.RANGE: range_header}, accepted)
+
+    async def _head(self, repository: Repository, request: Request) -> ClientResponse | None:
+        """Send a HEAD; None where it fails in a way in which a GET may not."""
+        request = replace(request, accepted=request.accepted | NOT_MEANT | NOT_OFFERED)
+        try:
+            response, _ = await self._fetch(Use.PULL, repository, request, 0)
+        except UpstreamDeniedError:  # a 401 that names no challenge that we can answer
+            return None
+        return None if response.status in NOT_MEANT else response
 
     async def _fetch(
         self, use: Use, repository: Repository, request: Request, limit: int

@@ -1,4 +1,4 @@
-"""Pages of referrers and tags (distribution-spec 1.1, Listing Referrers, Listing Tags; RFC 8288 for `Link`)."""
+"""Pages of referrers and tags (distribution-spec 1.1, Listing Referrers, Listing Tags)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -11,7 +11,7 @@ from proxy.formats.api import Referrers
 from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, NotFoundError, OverLimitError, UnavailableError
 from proxy.oci.manifest import OCI_INDEX, Descriptor, Manifest
-from proxy.oci.reference import check_tag
+from proxy.oci.reference import is_tag
 from proxy.oci.strict_json import loads_object
 from proxy.upstream.answers import media_type, off_the_loop
 from proxy.upstream.blobs import OK
@@ -22,8 +22,8 @@ from proxy.verdict import Failure, Reason
 # One page of tags, or all pages of referrers together. Registries cut pages at 100 to 1000 entries, which is some
 # 300 KiB of descriptors.
 LISTING_BYTES_MAX = 4 * 1024 * 1024
-# Some registries list all tags whatever is asked for. Each is a comma and a text, quick to read (measured: 11 ms).
-TAG_TOKENS_MAX = 50_000
+# Some registries list all tags whatever is asked for. Each is a comma and a text.
+TAG_TOKENS_MAX = 100_000
 # 20 pages of 100 hold twice as many referrers as cosign takes layers (1000); a flood of them must not hold a pull.
 REFERRER_PAGES_MAX = 20
 # After so many no further page is asked for where the list takes longer than LISTING_SECONDS: how many there are is up
@@ -96,8 +96,11 @@ def _read_referrers(body: bytes) -> Sequence[Descriptor]:
 
 
 def read_tags(body: bytes) -> list[str]:
-    """Read one page of the tags, `null` where there are none; raises MalformedError."""
+    """Read one page of the tags, `null` where there are none; raises MalformedError.
+
+    Texts that are no tags are left out: nobody could pull them, and whoever may push one hides no other.
+    """
     tags = loads_object(body, "the list of tags", TAG_TOKENS_MAX).get("tags") or []
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise MalformedError("the list of tags is not a list of texts")
-    return [check_tag(tag) for tag in tags]
+    return [tag for tag in tags if is_tag(tag)]

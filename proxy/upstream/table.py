@@ -14,6 +14,7 @@ from proxy.upstream.blobs import BlobStream
 from proxy.upstream.canonical import Canonical
 from proxy.upstream.client import Upstream
 from proxy.upstream.endpoint import Endpoint, Limits
+from proxy.upstream.links import Continuation
 from proxy.upstream.observer import Observer
 from proxy.upstream.retry import Backoff
 
@@ -94,8 +95,8 @@ class Upstreams:
         return await self._at(repository).referrers(repository, digest, use)
 
     async def tags(
-        self, repository: Repository, n: int | None = None, last: str | None = None
-    ) -> tuple[list[str], str | None]:
+        self, repository: Repository, n: int | None = None, last: str | Continuation | None = None
+    ) -> tuple[list[str], str | Continuation | None]:
         """See `Upstream.tags`."""
         return await self._at(repository).tags(repository, n, last)
 
