@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from proxy.oci.errors import MalformedError
 
 # Dotted capital I and dotless i fold to `i` in some readers (Go's strings.ToLower, Java's equalsIgnoreCase), and to
-# something else by Unicode's full case folding.
-_LETTERS_I = str.maketrans({"\u0130": "i", "\u0131": "i"})
+# something else by Unicode's full case folding. encoding/json/v2 leaves out `-` and `_` where it ignores case.
+_ALIKE = str.maketrans({"\u0130": "i", "\u0131": "i", "-": None, "_": None})
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def fold(name: str) -> str:
 
     Wider than Go's simple folding (encoding/json, foldName), which has U+017F and U+212A beside the ASCII letters.
     """
-    return name if name.isascii() and name.islower() else name.translate(_LETTERS_I).casefold()
+    return name.translate(_ALIKE).casefold()
 
 
 def _names(text: str) -> frozenset[str]:

@@ -117,6 +117,8 @@ def test_names_that_go_takes_for_one_fold_alike(name):
         ("digest", "d\u0130gest"),
         ("digest", "d\u0131ge\u017ft"),
         ("config", "con\ufb01g"),
+        ("mediaType", "media_type"),
+        ("created_by", "Created-By"),
     ],
 )
 def test_letters_that_some_reader_folds_to_ascii(name, other):
