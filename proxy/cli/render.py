@@ -134,7 +134,9 @@ def settings(read: Settings) -> None:
     upstreams = table("upstream", "url", "credentials")
     for name, one in read.upstreams.items():
         default = " (default)" if name == server.default_upstream else ""
-        upstreams.add_row(f"{name}{default}", one.url, one.credentials.username if one.credentials else "none")
+        through = f" through {one.proxy.url}" if one.proxy else ""
+        who = one.credentials.username if one.credentials else "none"
+        upstreams.add_row(f"{name}{default}", f"{one.url}{through}", who)
     roots = table("trust root", "from", "newest on", "refreshed from")
     for name, known in read.trust_roots.items():
         source, on = (

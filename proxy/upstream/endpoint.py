@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from yarl import URL
+
 from proxy.oci.errors import MalformedError
 from proxy.oci.reference import canonical_registry
 from proxy.upstream.base_url import BaseUrl
 from proxy.upstream.credentials import IDENTITY_TOKEN_USER, Credentials
-from proxy.upstream.forward_proxy import DIRECT, Proxies
+from proxy.upstream.forward_proxy import DIRECT, Proxies, Proxy
 from proxy.upstream.origins import is_loopback
 
 __all__ = ["IDENTITY_TOKEN_USER", "Credentials", "Endpoint", "Limits"]
@@ -49,6 +51,11 @@ class Endpoint:
         origin = BaseUrl.parse(self.url).origin
         if origin.scheme == "http" and not (self.insecure_http or is_loopback(origin.host or "")):
             raise MalformedError(f"{self.url} is plain http and not loopback: use https, or set insecure_http")
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """The proxy through which the registry itself is asked, if any."""
+        return self.proxies.for_url(URL(self.url))
 
 
 @dataclass(frozen=True, slots=True)

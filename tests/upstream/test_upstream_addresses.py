@@ -1,8 +1,13 @@
 """Which network a host belongs to, in every form that some resolver reads as an address."""
 
-import pytest
+import socket
+from ipaddress import IPv4Address, IPv6Address
 
-from proxy.upstream.addresses import place_of
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.upstream.addresses import place_of, read_address
 
 PLACES = {
     "loopback": [
@@ -109,3 +114,40 @@ PLACES = {
 @pytest.mark.parametrize(("place", "host"), [(place, host) for place, hosts in PLACES.items() for host in hosts])
 def test_the_network_of_a_host(place, host):
     assert place_of(host) == place
+
+
+INTERNAL = ["127.0.0.1", "10.1.2.3", "172.31.0.9", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"]  # noqa: S104
+_BASES = st.sampled_from(["{:d}", "0{:o}", "0x{:x}", "0X{:X}", "000{:o}", "0x00{:x}"])
+
+
+@st.composite
+def written(draw, addresses):
+    """Write an IPv4 address in one of the ways that inet_aton reads."""
+    address = int(IPv4Address(draw(addresses)))
+    count = draw(st.integers(1, 4))
+    parts = [address >> 24 - 8 * at & 0xFF for at in range(count - 1)]
+    parts.append(address & (1 << 8 * (5 - count)) - 1)
+    return ".".join(draw(_BASES).format(part) for part in parts) + draw(st.sampled_from(["", "."]))
+
+
+@given(host=written(st.sampled_from(INTERNAL)))
+def test_no_way_of_writing_an_internal_address_hides_it(host):
+    """The system's own reader is the oracle."""
+    assert read_address(host.rstrip(".").lower()) == IPv4Address(socket.inet_aton(host.rstrip(".")))
+    assert place_of(host) is not None
+
+
+@given(host=st.text("0123456789abcdefx.X", min_size=1, max_size=24))
+def test_what_the_system_reads_as_an_internal_address_is_one(host):
+    try:
+        address = IPv4Address(socket.inet_aton(host))
+    except OSError:
+        return
+    if not address.is_global:
+        assert place_of(host) is not None
+
+
+@given(host=st.sampled_from(INTERNAL), prefix=st.sampled_from([0, 0xFFFF << 32, 0xFFFF << 48, 0x64FF9B << 96]))
+def test_no_ipv6_address_hides_an_internal_ipv4_address(host, prefix):
+    assert place_of(str(IPv6Address(prefix | int(IPv4Address(host))))) is not None
+    assert place_of(str(IPv6Address(0x2002 << 112 | int(IPv4Address(host)) << 80))) is not None

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from support.faulty import Reply, faulty
+from support.forward import forward
 from support.tls import make_tls
 from support.upstreams import REGISTRY, REPOSITORY, MadeTime, upstream_at
 from yarl import URL
@@ -15,6 +16,7 @@ from proxy.oci.errors import UnavailableError
 from proxy.oci.reference import Reference
 from proxy.upstream.dialling import Guard
 from proxy.upstream.endpoint import Credentials, Endpoint
+from proxy.upstream.forward_proxy import Proxies, Proxy
 from proxy.upstream.pool import Pool
 from proxy.upstream.tls import Contexts
 
@@ -188,6 +190,26 @@ def test_hosts_that_may_be_internal_in_any_case(host, port, permitted):
         REGISTRY, "https://registry.test", redirect_hosts=storage, token_realms=frozenset({"login.corp"})
     )
     assert Guard(endpoint).permits(host, port, "10.0.0.1") is permitted
+
+
+async def test_a_proxy_may_be_anywhere(names):
+    """Its name is resolved here, and is none that the registry could choose."""
+    names["proxy.test"] = [[HERE]]
+    async with forward() as (proxy, there), faulty({MANIFEST: GOOD}) as (_, url):
+        proxies = Proxies(always=Proxy.parse(at(there, "proxy.test")))
+        registry = at(url, "registry.example")
+        assert (await pull(registry, None, proxies=proxies)).digest == IMAGE.digest
+        assert proxy.asked == [f"GET {registry}{MANIFEST} HTTP/1.1"]
+        names["storage.test"] = [["10.0.0.1"]]
+        elsewhere = Proxies(https=Proxy.parse("http://storage.test:1"))
+        with pytest.raises(UnavailableError, match="internal address"):
+            await pull_by_redirect(url, "http://storage.test:2/x", proxies=elsewhere)
+
+
+async def pull_by_redirect(url, location, **members):
+    async with faulty({MANIFEST: Reply(307, {"Location": location})}) as (_, registry):
+        assert registry != url
+        return await pull(registry, location, **members)
 
 
 async def test_a_link_local_registry_with_its_zone_is_itself():
