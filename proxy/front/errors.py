@@ -114,6 +114,12 @@ def from_error(error: RegistryError, image: str, missing: str = "MANIFEST_UNKNOW
     return Refusal(status, code, message, label, retry_after)
 
 
+def from_manifest_error(error: RegistryError, image: str) -> Refusal:
+    """Say an error about a manifest; one that could not be had is undetermined, as one without its signatures is."""
+    refusal = from_error(error, image)
+    return replace(refusal, label="undetermined") if isinstance(error, UnavailableError) else refusal
+
+
 def with_id(refusal: Refusal, identifier: str) -> Refusal:
     """Return the refusal with an id, which is at the end of its message however long that was."""
     suffix = f" (id {identifier})"

@@ -225,8 +225,8 @@ class Front:
         reference = Reference.of(repository, asked.reference)
         try:
             pulled = await _in_time(lambda: self._gate.pull(reference, _client(request)))
-        except MalformedError as err:  # the image's fault, not the request's
-            raise _Refused(errors.from_error(err, image), image) from None
+        except RegistryError as err:  # malformed is the image's fault, not the request's
+            raise _Refused(errors.from_manifest_error(err, image), image) from None
         if pulled.decision is not None and not pulled.decision.served:
             raise _Refused(errors.from_decision(pulled.decision, image), image, pulled.decision)
         response = manifest_response(pulled, asked.ns, image)

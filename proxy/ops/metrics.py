@@ -39,7 +39,7 @@ _METHODS = frozenset({"GET", "HEAD"})
 _ANSWERS = frozenset({"served", "refused", "not_found", "unavailable", "failed"})
 _FORMS = frozenset({"hold", "plain"})
 _OPERATIONS = frozenset({"manifest", "resolve", "blob", "head_blob", "referrers", "tags"})
-_OUTCOMES = frozenset({"ok", "not_found", "denied", "corrupt", "malformed", "unavailable", "cancelled"})
+_OUTCOMES = frozenset({"ok", "not_found", "denied", "corrupt", "malformed", "busy", "unavailable", "cancelled"})
 _REFRESHES = frozenset({"changed", "unchanged", "unavailable", "corrupt", "malformed"})
 _CACHES = frozenset(
     {

@@ -15,6 +15,7 @@ from proxy.ops.audit import Audit
 from proxy.ops.limited import Limited
 from proxy.ops.lines import Fault, fault_of
 from proxy.ops.metrics import Metrics, found_name, verdict_name
+from proxy.ops.outages import Outages
 from proxy.ops.status import RefusalSeen, Tally
 from proxy.policy.model import Decision
 from proxy.verdict import Undetermined
@@ -72,6 +73,8 @@ class Observer:
         self._metrics = metrics
         self._log = structlog.get_logger("proxy.ops")
         self._limited = Limited()
+        self._outages = Outages(clock)
+        self._causes: dict[str, str] = {}
         # Nobody else is to be told of these.
         self.warm = metrics.warm
         self.begun = metrics.begun
@@ -165,9 +168,18 @@ class Observer:
         self._log.error("transfer broken off", fault=Fault.UPSTREAM, image=image, cause=str(error))
 
     def upstream_request(self, registry: str, operation: str, outcome: str, seconds: float) -> None:
-        """Tell of a request to a registry."""
+        """Tell of a request to a registry; and once each that it answers no more, and that it does again."""
         self._metrics.upstream_request(registry, operation, outcome, seconds)
         self._tally.upstream_request(registry, operation, outcome, self._clock())
+        if self._outages.begins(registry, operation, outcome):
+            self._log.warning("registry outage begins", registry=registry, cause=self._causes.get(registry, ""))
+        lasted = self._outages.ends(registry, operation, outcome)
+        if lasted is not None:
+            self._log.warning("registry outage ends", registry=registry, seconds=round(lasted.total_seconds(), 1))
+
+    def upstream_failed(self, registry: str, cause: str) -> None:
+        """Take note of why the request failed that is told of next."""
+        self._causes[registry] = cause
 
     def store_fault(self, fault: str) -> None:
         """Tell of a failure of the store on disk."""

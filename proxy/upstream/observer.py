@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from proxy.oci.errors import CorruptError, MalformedError, NotFoundError, RegistryError, UpstreamDeniedError
+from proxy.oci.errors import BusyError, CorruptError, MalformedError, NotFoundError, RegistryError, UpstreamDeniedError
 
 # Docker Hub: `ratelimit-remaining: 20;w=21600` (docs.docker.com, pulls).
 _RATE_LIMIT_REMAINING = "ratelimit-remaining"
@@ -13,6 +13,7 @@ _OUTCOMES: Mapping[type[RegistryError], str] = {
     NotFoundError: "not_found",
     UpstreamDeniedError: "denied",
     CorruptError: "corrupt",
+    BusyError: "busy",
     MalformedError: "malformed",
 }
 
@@ -34,14 +35,16 @@ class Observer:
     """Who is told what happened.
 
     `on_request` gets registry, operation (manifest, resolve, blob, head_blob, referrers, tags), outcome (ok, not_found,
-    denied, corrupt, malformed, unavailable, cancelled) and the seconds to the whole answer, for a blob to its head.
-    `on_rate_limit` gets registry and the number of pulls that Docker Hub says are left. `on_breaker` gets registry and
-    whether it is left alone, for it cannot be reached.
+    denied, corrupt, malformed, busy, unavailable, cancelled) and the seconds to the whole answer, for a blob to its
+    head. `on_rate_limit` gets registry and the number of pulls that Docker Hub says are left. `on_breaker` gets the
+    registry and whether it is left alone, for it cannot be reached. `on_failure` gets registry and cause, before
+    `on_request` with the outcome unavailable.
     """
 
     on_request: Callable[[str, str, str, float], None] = _nothing
     on_rate_limit: Callable[[str, int], None] = _nothing
     on_breaker: BreakerChanged = _nothing
+    on_failure: Callable[[str, str], None] = _nothing
 
     @contextmanager
     def operation(self, registry: str, operation: str, clock: Callable[[], float]) -> Iterator[None]:
@@ -53,6 +56,8 @@ class Observer:
             outcome = "ok"
         except RegistryError as err:
             outcome = _OUTCOMES.get(type(err), "unavailable")
+            if outcome == "unavailable":
+                self.on_failure(registry, str(err))
             raise
         finally:
             self.on_request(registry, operation, outcome, clock() - started)

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from structlog.testing import capture_logs
 from support.unruly import answers
 from test_faults_upstream import COMPLETE, VICTIM, registry, time, whole  # noqa: F401 (fixtures)
 
@@ -81,6 +82,25 @@ async def test_after_a_restart_all_is_served_that_was_judged(whole):  # noqa: F8
         assert await it.ends("team/twin") == "307"
         it.time.passed += DAY
         assert await it.ends(reference=str(VICTIM.digest)) == "307"
+
+
+async def test_a_registry_that_is_away_while_tags_are_resolved_is_seen(whole):  # noqa: F811
+    """Seen: an outage was counted as refusals only, and no line of the log told of it."""
+    async with whole() as it:
+        await it.pull()
+        await it.registry.stop()
+        with capture_logs() as logged:
+            for tag in ("2", "3", "4"):
+                assert await it.ends(reference=tag) == "307"
+            counted = await it.metrics()
+            await it.registry.start()
+            it.time.passed += 60
+            assert await it.ends("team/twin") == COMPLETE
+            assert await it.ends("team/twin") == COMPLETE
+    told = [(one["log_level"], one["event"]) for one in logged if "outage" in one["event"]]
+    assert told == [("warning", "registry outage begins"), ("warning", "registry outage ends")]
+    lines = [line for line in counted.splitlines() if "refusals_total" in line and 'reason="undetermined"' in line]
+    assert sum(float(line.split()[-1]) for line in lines) >= 3
 
 
 async def test_the_audit_log_says_what_it_is(whole):  # noqa: F811
