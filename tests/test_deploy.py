@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from proxy.app.supervisor import BEAT_SECONDS
 
 UNITS = Path(__file__).parents[1] / "deploy" / "systemd"
+EXAMPLE = (UNITS.parents[1] / "config.example.toml").read_text("utf-8")
 COMMAND = "/opt/sealgate/bin/sealgate"
 
 
@@ -34,3 +36,24 @@ def test_the_service_starts_sealgate_and_knows_its_signals():
     ]
     # Beats come every BEAT_SECONDS; systemd.service(5) asks for two within WatchdogSec.
     assert int(re.search(r"^WatchdogSec=(\d+)$", service, re.MULTILINE)[1]) >= 2 * BEAT_SECONDS
+
+
+def settings(unit, key):
+    return [line.partition("=")[2] for line in (UNITS / unit).read_text().splitlines() if line.startswith(f"{key}=")]
+
+
+@pytest.mark.parametrize(
+    ("key", "directory", "under"),
+    [("state_dir", "StateDirectory", "/var/lib"), ("audit_log", "LogsDirectory", "/var/log")],
+)
+def test_what_the_example_writes_the_service_may_write(key, directory, under):
+    """ProtectSystem=strict leaves nothing else; keys that are commented out are there to be used."""
+    (path,) = re.findall(rf'^#? ?{key} = "([^"]*)"', EXAMPLE, re.MULTILINE)
+    (name,) = settings("sealgate.service", directory)
+    assert Path(path).is_relative_to(Path(under) / name)
+    (mode,) = settings("sealgate.service", f"{directory}Mode")
+    assert int(mode, 8) & 0o027 == 0
+
+
+def test_the_socket_is_the_examples():
+    assert settings("sealgate.socket", "ListenStream") == [tomllib.loads(EXAMPLE)["server"]["listen"]]

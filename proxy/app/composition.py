@@ -168,6 +168,8 @@ def _observers(settings: Settings, shared: Shared | None, stack: AsyncExitStack)
         shared=shared,
         started=clock(),
     )
+    for one in settings.expiries:
+        metrics.certificate_expiry(one.kind, one.name, one.at)
     audit = Audit.open(settings.server.audit_log, metrics.audit_lost, str(settings.server.admin_listen))
     stack.callback(audit.close)
     tally = Tally(

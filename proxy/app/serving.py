@@ -22,6 +22,7 @@ from proxy.app.sockets import Sockets, open_sockets, passed_sockets
 from proxy.app.supervisor import Post, StartError, Stopped, Supervisor
 from proxy.app.worker import DRAIN_SECONDS, work
 from proxy.config import ConfigError, Settings
+from proxy.config.expiries import expiry_warnings
 from proxy.front.listener import CONNECTIONS_MAX
 from proxy.ops import log, supervision
 from proxy.ops.shared import Shared, forget
@@ -137,7 +138,7 @@ class _Service:
         """Log where we are found, and what in the settings to think about."""
         for relaxation in settings.relaxations:
             _log.warning("insecure setting", setting=relaxation)
-        for warning in settings.warnings:
+        for warning in (*settings.warnings, *expiry_warnings(settings.expiries, clock())):
             _log.warning("configuration", warning=warning)
         if connections_max() < CONNECTIONS_MAX:
             _log.warning("few files may be open (ulimit -n)", connections_max=connections_max())

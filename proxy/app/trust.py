@@ -5,6 +5,7 @@ from datetime import datetime
 
 from proxy.app.clock import clock
 from proxy.config import Settings
+from proxy.config.expiries import TRUST_ROOT, root_end
 from proxy.formats.cosign.trust_root import TrustRoot
 from proxy.front.warm import Warm
 from proxy.gate import Gate, TrustAges
@@ -29,6 +30,9 @@ def keep_trust_roots_fresh(  # noqa: PLR0913, PLR0917 (who is told of another ro
         nonlocal trusting
         trusting = trusting.trusting(name, root)
         gate.use(trusting.rules)
+        end = root_end(root)
+        if end is not None:
+            observer.certificate_expiry(TRUST_ROOT, name, end)
         warm.clear()
 
     store = TrustStore(settings.server.state_dir / TRUST_ROOTS, observer.store_fault)

@@ -3,6 +3,7 @@
 import asyncio
 import platform
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from proxy.cli.install import read_ca, write
 from proxy.cli.interrupted import TERMINATED
 from proxy.cli.options import CONFIG, AllowChain, Config, Json, NoCertificateLog, NoLog, read_reference
 from proxy.config import load
+from proxy.config.expiries import expiry_warnings
 from proxy.formats.cosign.proof import Demands
 from proxy.oci.reference import DOCKER_HUB
 from proxy.verdict import Accepted, InsecureUnverified, Refused, Undetermined
@@ -62,8 +64,10 @@ def serve(config: Config = CONFIG) -> None:
 
 @app.command()
 def check_config(config: Config = CONFIG, *, as_json: Json = False) -> None:
-    """Read the configuration and say what it means, and what in it is insecure."""
+    """Read the configuration and say what it means, what in it is insecure, and what expires soon."""
     settings = load(config)
+    soon = expiry_warnings(settings.expiries, application.clock())
+    settings = replace(settings, warnings=(*settings.warnings, *soon))
     if as_json:
         render.document(documents.settings(settings))
     else:

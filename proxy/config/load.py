@@ -10,6 +10,7 @@ from typing import Any
 
 from proxy.config.cosign import COSIGN_KINDS
 from proxy.config.doubts import age_warnings, relaxations, warnings
+from proxy.config.expiries import Expiry, expiries
 from proxy.config.files import read_file
 from proxy.config.mistakes import EXAMPLE_HINT, ConfigError, Mistake, did_you_mean, key_path, read_table
 from proxy.config.rules import read_rules
@@ -39,7 +40,7 @@ class Settings:
     `warnings` is what is probably not meant. `relaxations` is every setting in use by which an image is served that
     was not accepted, less is proven than could be, or a connection is not protected: to be logged at start and counted
     in a metric. `trust_roots` are those that a signer relies on, `relying` says by the signer's name on which; `who`
-    says for people whose signature counts.
+    says for people whose signature counts; `expiries` is when certificates, keys and trust roots end.
     """
 
     server: Server
@@ -55,6 +56,7 @@ class Settings:
     relaxations: tuple[str, ...]
     who: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     relying: Mapping[str, str] = field(default_factory=dict, repr=False)
+    expiries: tuple[Expiry, ...] = ()
 
     def trusting(self, name: str, root: TrustRoot) -> "Settings":
         """Return the same settings with another trust root of this name: new signers, and so new rules."""
@@ -112,6 +114,7 @@ def load(path: Path) -> Settings:
         tuple(relaxations(rules, right, upstreams)),
         {name: one.who for name, one in right.items()},
         relying,
+        tuple(expiries(server.tls_certificate, built, roots)),
     )
 
 

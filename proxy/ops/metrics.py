@@ -238,6 +238,12 @@ class Metrics:
             "root",
             together="livemax",
         )
+        self._certificate_expiry = self._gauge(
+            "certificate_expiry_timestamp_seconds",
+            "When our own certificate, a signer's key or a trust root ends, where it has an end",
+            "kind",
+            "name",
+        )
         self._trust_root_refreshes = self._counter(
             "trust_root_refreshes", "Refreshes of trust roots, by how they ended", "root", "outcome"
         )
@@ -364,6 +370,10 @@ class Metrics:
     def store_set_aside(self) -> None:
         """Count a database that was damaged and set aside."""
         self._set_aside.inc()
+
+    def certificate_expiry(self, kind: str, name: str, at: datetime) -> None:
+        """Set when something of the configuration ends; kind and name are its own."""
+        self._certificate_expiry.labels(kind, name).set(at.timestamp())
 
     def trust_root_confirmed(self, root: str, at: datetime | None) -> None:
         """Take note of when a configured trust root was last known to be the newest; None: there has been none yet."""

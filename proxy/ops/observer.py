@@ -85,6 +85,7 @@ class Observer:
         self.upstream_unreachable = metrics.upstream_unreachable
         self.transfer = metrics.transfer
         self.trust_root_confirmed = metrics.trust_root_confirmed
+        self.certificate_expiry = metrics.certificate_expiry
         self.content_held = metrics.content_held
         self.content_evicted = metrics.content_evicted
 

@@ -241,12 +241,15 @@ async def test_the_audit_log_may_be_a_file(config, tmp_path):
 
 async def test_tls(config, tmp_path):
     tls = make_tls(tmp_path)
-    text = config.read_text().replace("[server]", '[server]\ntls_certificate = "tls.crt"\ntls_key = "tls.key"')
-    config.write_text(text)
+    config.write_text(
+        config.read_text().replace("[server]", '[server]\ntls_certificate = "tls.crt"\ntls_key = "tls.key"')
+    )
     trust = ssl.create_default_context(cafile=tls.certificate)
     async with running(load(config)) as at:
         assert at.registry.startswith("https://")
         assert await status(f"{at.registry}/v2/", ssl=trust) == 200
+        page = await text(f"{at.admin}/metrics")
+        assert 'sealgate_certificate_expiry_timestamp_seconds{kind="tls",name="server"} 4.733' in page
 
 
 def test_ids_and_times():

@@ -259,6 +259,15 @@ def test_check_config_says_how_late_a_rules_answers_may_be(run, config, limits):
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
 
+@pytest.mark.parametrize(("until", "warned"), [("2020-12-31T00:00:00Z", True), ("2999-12-31T00:00:00Z", False)])
+def test_check_config_warns_of_what_expires(run, config, until, warned):
+    config.write_text(config.read_text().replace('"cosign-key"', f'"cosign-key"\nvalid_until = {until}', 1))
+    code, out, _ = run("check-config", "--config", config, "--json")
+    assert code == 0
+    expired = "signers.release.valid_until: expired at 2020-12-31T00:00:00Z: signatures without a proven time"
+    assert any(one.startswith(expired) for one in json.loads(out)["warnings"]) is warned
+
+
 def test_check_config_says_whose_signatures_count_and_by_which_trust_root(run):
     code, out, _ = run("check-config", "--config", str(EXAMPLE))
     assert code == 0

@@ -61,6 +61,7 @@ def exercise(metrics):
     metrics.content_corrupt()
     metrics.audit_lost()
     metrics.worker_restarted()
+    metrics.certificate_expiry("tls", "server", LATER)
     metrics.trust_root_confirmed("public-good", LATER)
     metrics.trust_root_refresh("public-good", "unchanged")
     return metrics
