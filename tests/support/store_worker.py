@@ -8,6 +8,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+import structlog
 from support.stores import APP, NOW, database, digest, key, remembered
 
 from proxy.stores.grants import Member, SqliteMemberships
@@ -39,6 +40,7 @@ async def main(path: Path, worker: int, rounds: int) -> list[str]:
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # one of them empties an older file
     sys.stdin.readline()
     wrong = asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
     sys.stdout.write("\n".join([*wrong, "done"]))
