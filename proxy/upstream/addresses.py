@@ -44,10 +44,14 @@ def place_of(host: str) -> Place | None:
         return Place.LOOPBACK
     address = read_address(name)
     place = place_of_address(address) if address is not None else None
-    if place is None and ":" not in name and not _DOTTED.fullmatch(name) and _NUMBER.fullmatch(_last_label(name)):
-        # Nobody writes a public address so, and resolvers differ in how they read it.
-        return Place.RESERVED
-    return place
+    # Nobody writes a public address otherwise, and resolvers differ in how they read it.
+    return place if place is not None or is_plain(name) else Place.RESERVED
+
+
+def is_plain(host: str) -> bool:
+    """Whether a host is written as all readers read it: a name, four decimal numbers, or an IPv6 address."""
+    last = host.rstrip(".").lower().rpartition(".")[2]
+    return ":" in host or _DOTTED.fullmatch(host) is not None or not _NUMBER.fullmatch(last)
 
 
 def read_address(host: str) -> IPv4Address | IPv6Address | None:
@@ -92,10 +96,6 @@ def _internal(address: IPv4Address | IPv6Address) -> Place:
 def _beyond_a_gateway(address: IPv4Address) -> Place | None:
     """Return None for a public address; an internal one is the gateway's, and so never the same place as ours."""
     return None if _place_of_four(address) is None else Place.RESERVED
-
-
-def _last_label(name: str) -> str:
-    return name.rpartition(".")[2]
 
 
 def _inet_aton(host: str) -> IPv4Address | None:

@@ -198,6 +198,9 @@ async def reason_of(response: ClientResponse, secrets: Iterable[str] = ()) -> st
             body = await read_at_most(response, ERROR_BYTES_MAX)
     except (ClientError, HttpProcessingError, OSError, RuntimeError, TimeoutError):
         return ""
+    except asyncio.CancelledError:
+        response.close()  # nobody else has it to close
+        raise
     return error_text(body, media_type(response), secrets)
 
 

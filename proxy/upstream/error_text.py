@@ -15,6 +15,8 @@ TEXT_CHARS_MAX = 240
 # Registries send one error, a few hundred bytes; with Artifactory's and AWS' details below 2 KiB.
 ERROR_BYTES_MAX = 16 * 1024
 _MESSAGES_MAX = 3
+# Of what is searched for secrets: the search takes the square of it at worst.
+_SEARCHED_CHARS_MAX = 1024
 _SHORT_SECRET = 4
 _HIDDEN = "[hidden]"
 # Faults of our configuration that the two most common servers name, nginx only in HTML (Go net/http, nginx).
@@ -43,7 +45,8 @@ def error_text(body: bytes, media_type: str, secrets: Iterable[str] = ()) -> str
     for secret in secrets:
         if len(secret) >= _SHORT_SECRET:
             text = text.replace(secret, _HIDDEN)
-    text = _SECRETS.sub(_HIDDEN, " ".join("".join(one if " " <= one <= "~" else " " for one in text).split()))
+    text = " ".join("".join(one if " " <= one <= "~" else " " for one in text).split())
+    text = _SECRETS.sub(_HIDDEN, text[:_SEARCHED_CHARS_MAX])
     return text if len(text) <= TEXT_CHARS_MAX else f"{text[: TEXT_CHARS_MAX - 3]}..."
 
 

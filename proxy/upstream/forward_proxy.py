@@ -88,7 +88,10 @@ class Proxies:
             try:
                 proxies.append(Proxy.parse(text) if text else None)
             except MalformedError as err:
-                raise MalformedError(f"the environment variable {variable} {err}") from None
+                what = str(err).partition("; ")[0]
+                raise MalformedError(
+                    f'the environment variable {variable} {what}; write http://host:port there, or proxy = "none" here'
+                ) from None
         no_proxy = environment.get("NO_PROXY") or environment.get("no_proxy", "")
         entries = [one for one in _SEPARATORS.split(no_proxy.strip().lower()) if one]
         if "*" in entries:

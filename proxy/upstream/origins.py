@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from yarl import URL
 
 from proxy.oci.errors import MalformedError, UnavailableError, UpstreamDeniedError
-from proxy.upstream.addresses import Place, place_of, read_address
+from proxy.upstream.addresses import Place, is_plain, place_of, read_address
 
 _DEFAULT_SCHEMES = ("https", "http")
 # RFC 9110, section 10.2.2, and RFC 3986: a URI reference is printable ASCII.
@@ -31,6 +31,8 @@ def read_origin(text: str) -> URL:
         raise MalformedError(f"{text[:80]!r} is not a URL") from None
     if url.scheme not in _DEFAULT_SCHEMES or not url.host:
         raise MalformedError(f"{text[:80]!r} is not an http or https URL")
+    if not is_plain(url.raw_host or ""):
+        raise MalformedError(f"{url.host[:80]!r} is no usual way to write an address; write it as in 192.0.2.1")
     if url.user is not None or url.password is not None:
         raise MalformedError("the URL of a registry has no user; write username and password_file")
     if "?" in text or "#" in text:

@@ -99,6 +99,21 @@ async def test_every_request_has_the_prefix():
     assert {seen.path for seen in server.seen} == set(answers)
 
 
+@pytest.mark.parametrize(
+    "link", ["</v2/hub/team/app/tags/list?last=a>", "</v2/team/app/tags/list?last=a>", "<?last=a>", "<{url}/x?last=a>"]
+)
+async def test_the_next_page_is_where_the_first_is(link):
+    """Some registries name it as they know themselves, without what stands before them."""
+    path = "/v2/hub/team/app/tags/list"
+    async with faulty({}) as (server, url), upstream_at(f"{url}/hub") as upstream:
+        first = Reply(200, {"Link": f'{link.format(url=url)}; rel="next"'}, b'{"tags": ["a"]}')
+        server.answers[path] = [first, Reply(200, {}, b'{"tags": ["b"]}')]
+        tags, following = await upstream.tags(REPOSITORY)
+        assert tags == ["a"]
+        assert (await upstream.tags(REPOSITORY, None, following))[0] == ["b"]
+    assert [seen.target for seen in server.seen] == [path, f"{path}?last=a"]
+
+
 async def test_tokens_are_for_the_repository_as_it_is_called_there():
     """Both when the challenge names no scope, and unasked for the next repository."""
     first, second = "/v2/hub/team/app/manifests/v1", "/v2/hub/team/other/manifests/v1"

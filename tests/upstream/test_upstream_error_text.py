@@ -91,6 +91,21 @@ async def test_a_refusal_has_the_registrys_reason(status, error, text):
     assert isinstance(caught.value, error)
 
 
+@pytest.mark.parametrize("part", ["?", "://", "basic ", "eyJ", "?x=", "a+", "bearer"])
+def test_texts_that_are_slow_to_search_are_not(part):
+    """A search of the whole would take seconds; the time limit of a test is the measure."""
+    for _ in range(20):
+        error_text(errors(part * (15_000 // len(part))).encode(), "application/json")
+
+
+async def test_who_leaves_while_the_reason_comes_leaves_no_connection():
+    reply = Reply(403, {}, b"{", length=99, hang=True)
+    async with faulty({MANIFEST: reply}) as (_, url), upstream_at(url) as upstream:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await upstream.manifest(TAG)
+
+
 async def test_a_refusal_whose_body_is_cut_is_still_a_refusal():
     async with faulty({MANIFEST: Reply(403, {}, b"{", length=99)}) as (_, url), upstream_at(url) as upstream:
         with pytest.raises(UpstreamDeniedError, match=r"\(403\)$"):
