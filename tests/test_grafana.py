@@ -138,6 +138,12 @@ def test_alerts_say_what_to_do():
         assert alert["annotations"]["summary"]
 
 
+def test_every_alert_has_a_case_that_raises_it():
+    cases = yaml.safe_load((FOLDER / "alerts_test.yml").read_text("utf-8"))["tests"]
+    raised = {one["alertname"] for case in cases for one in case["alert_rule_test"] if one["exp_alerts"]}
+    assert raised == {alert["alert"] for alert in ALERTS}
+
+
 @pytest.mark.skipif(PROMTOOL is None, reason="no promtool here (Debian: prometheus)")
 def test_prometheus_raises_the_alerts_that_it_should():
     command = [str(PROMTOOL), "test", "rules", str(FOLDER / "alerts_test.yml")]

@@ -314,6 +314,9 @@ EXCUSES = [
     Excuse("cosign reads numbers of a bundle as JSON numbers too", r"Expected protobuf uint64 as string, got int"),
     Excuse("v0.1 needs a promise only", r"tlogEntries\.0\.inclusionProof Field required", r"0\.1, without"),
     Excuse("v0.1 needs no checkpoint", r"must contain inclusion proof, with checkpoint", r"0\.1, without .*checkpoint"),
+    # The first edit of each member is null.
+    Excuse("v0.1 writes null for no proof", r"inclusionProof Input should be an object", r"0\.1, .*Proof'\) edited, 0"),
+    Excuse("v0.1 writes null for no checkpoint", r"must contain inclusion proof", r"0\.1, .*checkpoint'\) edited, 0"),
     Excuse("several entries are allowed, all of which must hold", r"expected exactly one log entry", "two logs"),
     Excuse("a policy may want timestamps and no log", r"tlogEntries Field required", "tsa-only"),
     Excuse(
