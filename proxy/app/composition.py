@@ -132,6 +132,7 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
             blobs=_blobs(settings, upstreams, content, shared, observer, tasks),
             namespaces=Namespaces(frozenset(settings.upstreams), settings.server.default_upstream),
             form=settings.server.refusal,
+            external_urls=settings.server.external_urls,
             warm=warm,
             observer=observer,
             monotonic=time.monotonic,

@@ -66,6 +66,7 @@ def settings(read: Settings) -> dict[str, Any]:
             "admin_listen": str(server.admin_listen),
             "tls": server.tls_certificate is not None,
             "refusal": str(server.refusal),
+            "external_urls": str(server.external_urls),
             "default_upstream": server.default_upstream,
             "state_dir": str(server.state_dir),
             "workers": server.workers,

@@ -12,6 +12,7 @@ from proxy.formats.cosign.identity import WantedIdentity
 from proxy.formats.cosign.signer import CosignSigner
 from proxy.formats.cosign.trust_root import NO_TRUST_ROOT
 from proxy.formats.cosign.verify import Wanted
+from proxy.front.external import ExternalUrls
 from proxy.policy.model import InsecureAllowUnverified, Mode, OnOutage, Rule, named_signers
 from proxy.policy.rules import Rules
 from proxy.upstream.endpoint import Endpoint
@@ -118,6 +119,13 @@ def relaxations(rules: Rules, signers: Mapping[str, BuiltSigner], upstreams: Map
         for name, one in upstreams.items()
         if one.signatures is not None and one.signatures.insecure_http
     ]
+
+
+def server_relaxations(server: Server) -> list[str]:
+    """Tell of every setting of [server] by which a client is let past it."""
+    if server.external_urls is ExternalUrls.REFUSE:
+        return []
+    return [f'server.external_urls = "{server.external_urls}"']
 
 
 def _relaxed(rule: Rule) -> list[str]:

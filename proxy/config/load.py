@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.config.cosign import COSIGN_KINDS
-from proxy.config.doubts import age_warnings, relaxations, warnings
+from proxy.config.doubts import age_warnings, relaxations, server_relaxations, warnings
 from proxy.config.expiries import Expiry, expiries
 from proxy.config.files import read_file
 from proxy.config.mistakes import EXAMPLE_HINT, ConfigError, Mistake, did_you_mean, key_path, read_table
@@ -111,7 +111,7 @@ def load(path: Path) -> Settings:
         limits,
         roots,
         (*faults, *warnings(server, rules, built, upstreams, roots), *age_warnings(rules, relying)),
-        tuple(relaxations(rules, right, upstreams)),
+        (*server_relaxations(server), *relaxations(rules, right, upstreams)),
         {name: one.who for name, one in right.items()},
         relying,
         tuple(expiries(server.tls_certificate, built, roots)),

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo
 
+from proxy.front.external import ExternalUrls
 from proxy.front.refusals import Form
 from proxy.oci.reference import DOCKER_HUB, canonical_registry
 from proxy.policy.model import Mode, OnOutage
@@ -133,6 +134,7 @@ class Server(Table):
     state_dir: RelativePath = Path("/var/lib/sealgate")
     workers: Workers = 1
     refusal: Annotated[Form, Field(strict=False)] = Form.HOLD
+    external_urls: Annotated[ExternalUrls, Field(strict=False)] = ExternalUrls.REFUSE
     default_upstream: Registry = DOCKER_HUB
     tls_certificate: RelativePath | None = None
     tls_key: RelativePath | None = None

@@ -157,6 +157,12 @@ def no_accounts() -> Refusal:
     return Refusal(403, "DENIED", message, "no_accounts")
 
 
+def external(image: str, what: str) -> Refusal:
+    """Say that clients would fetch part of an image past this proxy."""
+    text = f"sealgate: {short_image(image)}: {what}, past this proxy (external_urls)"
+    return Refusal(403, "DENIED", one_line(text), "external_urls")
+
+
 def our_mistake() -> Refusal:
     """Say that this program failed; what happened is for its log."""
     return Refusal(500, "UNKNOWN", "sealgate: internal error, see the log of sealgate", "internal_error")

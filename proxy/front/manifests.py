@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from proxy.front.errors import COMMON_HEADERS, from_decision
+from proxy.front.errors import COMMON_HEADERS, external, from_decision
 from proxy.gate import Pulled
 from proxy.policy.model import Decision, Mode
 from proxy.verdict import Refused, Undetermined
@@ -11,10 +11,10 @@ from proxy.verdict import Refused, Undetermined
 _WARNING = '299 - "{}"'
 
 
-def manifest_response(pulled: Pulled, ns: str | None, image: str) -> web.Response:
+def manifest_response(pulled: Pulled, ns: str | None, image: str, elsewhere: str | None = None) -> web.Response:
     """Return the bytes that were judged, with the headers that clients rely on. A HEAD gets the same ones.
 
-    `ns` is echoed (distribution-spec, Registry Proxying).
+    `ns` is echoed (distribution-spec, Registry Proxying). `elsewhere` says what clients fetch past this proxy.
     """
     manifest = pulled.manifest
     headers = {
@@ -28,6 +28,8 @@ def manifest_response(pulled: Pulled, ns: str | None, image: str) -> web.Respons
         headers["OCI-Namespace"] = ns
     if pulled.decision is not None and _warns(pulled.decision):
         headers["Warning"] = _WARNING.format(from_decision(pulled.decision, image).message)
+    elif pulled.decision is not None and elsewhere is not None and pulled.decision.mode is not Mode.AUDIT:
+        headers["Warning"] = _WARNING.format(external(image, elsewhere).message)
     return web.Response(body=manifest.body, headers=headers)
 
 

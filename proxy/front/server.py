@@ -10,6 +10,7 @@ from aiohttp import web
 from proxy.front import errors
 from proxy.front.blobs import Blobs, blob_headers, is_known, not_modified
 from proxy.front.errors import Outcome, Refusal
+from proxy.front.external import ExternalUrls, fetched_elsewhere
 from proxy.front.heads import Unreadable
 from proxy.front.listings import Referrers, Tags
 from proxy.front.manifests import manifest_response
@@ -22,7 +23,7 @@ from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, RegistryError, UnavailableError
 from proxy.oci.manifest import Manifest
 from proxy.oci.reference import Reference, Repository
-from proxy.policy.model import Decision
+from proxy.policy.model import Decision, Mode
 from proxy.upstream.admission import Use
 from proxy.upstream.table import Upstreams
 from proxy.verdict import Accepted
@@ -115,8 +116,10 @@ class Front:
         monotonic: Callable[[], float],
         new_id: Callable[[], str],
         tasks: asyncio.TaskGroup,
+        external_urls: ExternalUrls = ExternalUrls.REFUSE,
     ) -> None:
         self._gate = gate
+        self._external_urls = external_urls
         self._upstreams = upstreams
         self._blobs = blobs
         self._namespaces = namespaces
@@ -229,7 +232,10 @@ class Front:
             raise _Refused(errors.from_manifest_error(err, image), image) from None
         if pulled.decision is not None and not pulled.decision.served:
             raise _Refused(errors.from_decision(pulled.decision, image), image, pulled.decision)
-        response = manifest_response(pulled, asked.ns, image)
+        elsewhere = fetched_elsewhere(pulled.manifest)
+        if elsewhere is not None and self._refuses_external(pulled.decision):
+            raise _Refused(errors.external(image, elsewhere), image)
+        response = manifest_response(pulled, asked.ns, image, elsewhere)
         if pulled.decision is None:  # never from memory, for each one that is served is told of
             if request.method == "GET":
                 self._observer.served_artifact(request, image, pulled.manifest, str(pulled.kind))
@@ -242,6 +248,10 @@ class Front:
         if pulled.rules is self._gate.rules:
             self._warm.put(request, response, pulled.expires)
         return response
+
+    def _refuses_external(self, decision: Decision | None) -> bool:
+        """Return whether a manifest is refused for what clients fetch past us; a mode that only warns refuses none."""
+        return self._external_urls is ExternalUrls.REFUSE and decision is not None and decision.mode is Mode.ENFORCE
 
     async def _blob(
         self, request: web.BaseRequest, asked: Asked, repository: Repository, image: str

@@ -41,13 +41,17 @@ _OTHER_KINDS = frozenset({"fsLayers", "history", "signatures", "blobs"})
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What a manifest says of other content (image-spec, descriptor.md). `size` is in bytes."""
+    """What a manifest says of other content (image-spec, descriptor.md).
+
+    `size` is in bytes; `urls` are where clients may fetch the content instead of its registry.
+    """
 
     media_type: str
     digest: Digest
     size: int
     artifact_type: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    urls: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, value: object, where: str) -> Self:
@@ -64,6 +68,7 @@ class Descriptor:
             size,
             _optional_text(value, "artifactType", where),
             _annotations(value, where),
+            tuple(value.get("urls") or ()),
         )
 
     def check(self, content: bytes) -> bytes:

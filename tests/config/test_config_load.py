@@ -19,6 +19,7 @@ from proxy.config.load import KINDS
 from proxy.config.schema import Address, Cache, File, LifetimeTable, Limits, RuleTable, Server, Upstream
 from proxy.config.trust_roots import TrustRootTable
 from proxy.formats.cosign.proof import NO_DEMANDS
+from proxy.front.external import ExternalUrls
 from proxy.front.refusals import Form
 from proxy.oci.reference import Repository
 from proxy.policy.evaluate import Lifetimes
@@ -124,6 +125,29 @@ def test_server(tmp_path):
     assert made.server.refusal is Form.PLAIN
     assert made.server.default_upstream == "ghcr.io"
     assert made.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "relaxations"),
+    [
+        ("", ExternalUrls.REFUSE, ()),
+        ('external_urls = "refuse"', ExternalUrls.REFUSE, ()),
+        (
+            'external_urls = "insecure_allow"',
+            ExternalUrls.INSECURE_ALLOW,
+            ('server.external_urls = "insecure_allow"',),
+        ),
+    ],
+)
+def test_content_that_is_fetched_elsewhere(tmp_path, text, kind, relaxations):
+    made = settings(tmp_path, f"[server]\n{text}")
+    assert made.server.external_urls is kind
+    assert made.relaxations == relaxations
+
+
+def test_external_urls_has_no_other_value(tmp_path):
+    (mistake,) = mistakes(tmp_path, '[server]\nexternal_urls = "allow"', CATCH_ALL)
+    assert mistake.startswith("server.external_urls")
 
 
 def test_tls(tmp_path):

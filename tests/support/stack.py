@@ -17,6 +17,7 @@ from proxy.demo.registry import Registry
 from proxy.demo.signing import SignatureArtifact, SigningKey, bundle_signature, classic_signature
 from proxy.formats.cosign.signer import CosignSigner
 from proxy.front.blobs import Blobs
+from proxy.front.external import ExternalUrls
 from proxy.front.refusals import Form
 from proxy.front.routes import Namespaces
 from proxy.front.server import Front
@@ -165,6 +166,7 @@ async def running(  # noqa: PLR0913 (each with a default)
     upstream: str,
     *rules: Rule,
     form: Form = Form.HOLD,
+    external_urls: ExternalUrls = ExternalUrls.REFUSE,
     limits: Limits | None = None,
     others: dict[str, str] | None = None,
     content: ContentStore | None = None,
@@ -199,6 +201,7 @@ async def running(  # noqa: PLR0913 (each with a default)
             blobs=Blobs(ups, transfers, suspects, watch, prefetch_layers=prefetch_layers),
             namespaces=Namespaces(frozenset(table), "docker.io"),
             form=form,
+            external_urls=external_urls,
             warm=warm,
             observer=watch,
             monotonic=time.monotonic,
