@@ -10,7 +10,7 @@ from proxy.oci.reference import canonical_registry
 from proxy.upstream.base_url import BaseUrl
 from proxy.upstream.credentials import IDENTITY_TOKEN_USER, Credentials
 from proxy.upstream.forward_proxy import DIRECT, Proxies, Proxy
-from proxy.upstream.origins import is_loopback
+from proxy.upstream.origins import check_hosts, is_loopback
 
 __all__ = ["IDENTITY_TOKEN_USER", "Credentials", "Endpoint", "Limits"]
 
@@ -48,6 +48,8 @@ class Endpoint:
         """Check once what everything below relies on."""
         if canonical_registry(self.name) != self.name:
             raise MalformedError(f"{self.name!r} is not the canonical name: write {canonical_registry(self.name)!r}")
+        check_hosts("token_realms", self.token_realms)
+        check_hosts("redirect_hosts", self.redirect_hosts)
         origin = BaseUrl.parse(self.url).origin
         if origin.scheme == "http" and not (self.insecure_http or is_loopback(origin.host or "")):
             raise MalformedError(f"{self.url} is plain http and not loopback: use https, or set insecure_http")

@@ -18,6 +18,7 @@ _URI = re.compile(r"[!-~]+", re.ASCII)
 # What is dialled is what was checked: letters, digits, hyphens and underscores, or an IPv6 address without a zone. No
 # percent-encoding and no empty label, which one reader decodes or drops and the next one does not.
 _NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.ASCII)
+_PORT = re.compile(r"(?:[0-9]{1,5})?", re.ASCII)
 _SIX = re.compile(r"[0-9a-f:.]*:[0-9a-f:.]*", re.ASCII)
 # A parent like co.uk or com.au: two labels, a country of two letters below which a short label is a category.
 _CATEGORY_SUFFIX = re.compile(r"[^.]{1,3}\.[a-z]{2}", re.ASCII)
@@ -128,6 +129,20 @@ def _same_family(host: str, registry: str) -> bool:
     parent = registry.partition(".")[2]
     is_domain = "." in parent and not _CATEGORY_SUFFIX.fullmatch(parent)
     return host.endswith("." + registry) or (is_domain and (host == parent or host.endswith("." + parent)))
+
+
+def check_hosts(key: str, hosts: AbstractSet[str]) -> None:
+    """Raise MalformedError for an entry that no host could ever match, such as a URL."""
+    for one in sorted(hosts):
+        host, port = one.lower(), ""
+        if not _SIX.fullmatch(host):
+            host, _, port = host.partition("]:") if host.startswith("[") else host.partition(":")
+            host = host.removeprefix("[").removesuffix("]")
+        if not (_NAME.fullmatch(host) or _SIX.fullmatch(host)) or not _PORT.fullmatch(port):
+            raise MalformedError(
+                f"{key}: {one[:80]!r} is not a host; write a name or an address, with or without a port, as in "
+                "storage.example.com:9000"
+            )
 
 
 def is_listed(host: str, port: int | None, hosts: AbstractSet[str]) -> bool:
