@@ -1,8 +1,9 @@
 """Judging one subject: discover for every signer of the rule, verify each candidate, evaluate."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -15,12 +16,14 @@ from proxy.gate.once import Once
 from proxy.gate.proven import proven_until
 from proxy.gate.timed import TimedSource
 from proxy.gate.trust_ages import TrustAges
-from proxy.policy.evaluate import Lifetimes, evaluate
+from proxy.policy.evaluate import NO_RULE, Lifetimes, evaluate
 from proxy.policy.model import Rule
 from proxy.verdict import Accepted, Evidence, Finding, Rejection, Subject, Undetermined, Verdict
 
 _T = TypeVar("_T")
 
+# Longer than clients wait for an answer (`front.server`): those who asked have been told to ask again.
+SLOT_SECONDS = 30.0
 # Candidates that are verified before the next image has its turn, of 0.1 to 1.4 ms each (P-256 to P-384).
 VERIFIED_AT_ONCE = 64
 
@@ -81,14 +84,26 @@ class Judge:
         return self._lifetimes
 
     async def examine(self, rule: Rule | None, subject: Subject) -> Examination:
-        """Judge and show all that was seen. Raises nothing of `oci.errors`: an outage is an `Undetermined`."""
-        async with self._slots.hold(subject.repository):
-            requirements = rule.signers if rule else {}
-            found = await self._discover({need.discovery for need in requirements.values()}, subject)
-            now = self._clock()
-            too_old = self.too_old(rule)
-            trusted = {name: need for name, need in requirements.items() if name not in too_old}
-            candidates = await self._verify_all(trusted, found, subject, now)
+        """Judge and show all that was seen. Raises nothing of `oci.errors`: an outage is an `Undetermined`.
+
+        So is an image that waits for others longer than any client waits for it: what is under way stays bounded.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(SLOT_SECONDS):
+                    await stack.enter_async_context(self._slots.hold(subject.repository))
+            except TimeoutError:
+                cause = f"too many images of {subject.repository.registry} are being judged; ask again"
+                return Examination(Undetermined(subject, rule.name if rule else NO_RULE, cause, overloaded=True))
+            return await self._examine(rule, subject)
+
+    async def _examine(self, rule: Rule | None, subject: Subject) -> Examination:
+        requirements = rule.signers if rule else {}
+        found = await self._discover({need.discovery for need in requirements.values()}, subject)
+        now = self._clock()
+        too_old = self.too_old(rule)
+        trusted = {name: need for name, need in requirements.items() if name not in too_old}
+        candidates = await self._verify_all(trusted, found, subject, now)
         findings: dict[str, list[Finding]] = {name: [] for name in requirements}
         for candidate in candidates:
             findings[candidate.signer].append(candidate.finding)
@@ -118,7 +133,9 @@ class Judge:
         subject: Subject,
         now: datetime,
     ) -> tuple[Candidate, ...]:
-        todo = [(need, one) for need in requirements.values() for one in found[need.discovery].signatures]
+        wanted = {need.discovery for need in requirements.values()}
+        distinct = await self._off_the_loop(lambda: {place: _distinct(found[place].signatures) for place in wanted})
+        todo = [(need, one) for need in requirements.values() for one in distinct[need.discovery]]
 
         def verify(some: Sequence[tuple[Requirement, UntrustedSignature]]) -> list[Candidate]:
             return [Candidate(need.name, one, need.verify(subject, one, now)) for need, one in some]
@@ -151,3 +168,11 @@ class Judge:
                 return await discovery(subject, source)
         except TimeoutError:
             return Discovered(unreached=(f"looking for signatures took longer than {self._seconds:g} s",))
+
+
+def _distinct(signatures: Sequence[UntrustedSignature]) -> Sequence[UntrustedSignature]:
+    """Return the first of each content, for whoever may push can copy one a thousand times. Hashes every payload."""
+    unique: dict[Hashable, UntrustedSignature] = {}
+    for one in signatures:
+        unique.setdefault((one.kind, one.payload, tuple(sorted(one.annotations.items()))), one)
+    return list(unique.values())

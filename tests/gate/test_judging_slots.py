@@ -13,8 +13,8 @@ from proxy.oci.reference import Repository
 from proxy.policy.evaluate import Lifetimes
 from proxy.policy.expression import parse
 from proxy.policy.match import Pattern
-from proxy.policy.model import Rule
-from proxy.verdict import Refused, Subject
+from proxy.policy.model import Decision, Mode, OnOutage, Rule
+from proxy.verdict import Accepted, Refused, Subject, Undetermined
 
 AT_ONCE = 4
 
@@ -89,3 +89,40 @@ async def test_a_registry_that_hangs_leaves_the_judging_of_others_alone():
             assert isinstance(found.verdict, Refused)
         for one in stuck:
             one.cancel()
+
+
+async def test_what_waits_longer_than_any_client_is_undetermined_and_no_outage(monkeypatch):
+    """However many images a client asks for, no work is left over when it has gone."""
+    monkeypatch.setattr("proxy.gate.judge.SLOT_SECONDS", 0.05)
+    hangs = Notebook(wait=asyncio.Event().wait)
+    rule = Rule("all", (Pattern.parse("**"),), parse("hangs"), {"hangs": FakeSigner("hangs", hangs)})
+    judge = Judge(FakeRegistry(), Clock(), Lifetimes(), seconds=60, at_once=1)
+    async with asyncio.TaskGroup() as tasks:
+        stuck = tasks.create_task(judge.examine(rule, Subject(repository("r.test/a/app"), Digest.of(b"1"))))
+        await asyncio.sleep(0.01)
+        found = await judge.examine(rule, Subject(repository("r.test/a/app"), Digest.of(b"2")))
+        unruled = await judge.examine(None, Subject(repository("r.test/a/app"), Digest.of(b"2")))
+        stuck.cancel()
+    assert isinstance(found.verdict, Undetermined)
+    assert found.verdict.overloaded
+    assert "too many images of r.test are being judged" in found.verdict.cause
+    assert unruled.verdict.rule == "none"
+    assert not Decision("id", found.verdict, Mode.ENFORCE, OnOutage.INSECURE_ALLOW).served
+
+
+async def test_a_signature_that_is_copied_is_verified_once():
+    """Whoever may push can copy one a thousand times."""
+    verified = []
+
+    class Counting(FakeSigner):
+        def verify(self, subject, signature, now):
+            verified.append(signature.location)
+            return super().verify(subject, signature, now)
+
+    digest = Digest.of(b"1")
+    book = Notebook(signed={digest: ("other",) * 500 + ("release",) * 500 + ("third", "other")})
+    rule = Rule("all", (Pattern.parse("**"),), parse("release"), {"release": Counting("release", book)})
+    judge = Judge(FakeRegistry(), Clock(), Lifetimes(), seconds=60, at_once=1)
+    found = await judge.examine(rule, Subject(repository("r.test/a/app"), digest))
+    assert isinstance(found.verdict, Accepted)
+    assert verified == ["other", "release", "third"]
