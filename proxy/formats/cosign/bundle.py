@@ -64,7 +64,7 @@ class Bundle:
             known = "only v0.3 is read" if versions == BUNDLE_TYPES else "v0.1 to v0.3 are read"
             raise MalformedError(f"the bundle's mediaType is {version!a:.80}; {known}")
         # Early clients wrote null for what is not there.
-        members = _BUNDLE(wire.without_null(members) if version == V01 else members, "the bundle")
+        members = _BUNDLE(wire.null_as_absent(members) if version == V01 else members, "the bundle")
         material = members["verificationMaterial"]
         entries = material.get("tlogEntries", ())
         _check_entries(entries, version)

@@ -1,7 +1,8 @@
 """Reading JSON messages whose members are all known (Sigstore protobuf-specs, JSON form; client spec, 5).
 
 A reader takes a JSON value and its name and returns what it means; it raises MalformedError with that name.
-Unlike protobuf's own JSON reader these take one spelling only: lowerCamelCase names, padded standard base64, no null.
+Unlike protobuf's own JSON reader these take one spelling only: lowerCamelCase names, padded standard base64, and no
+null but where `null_as_absent` says so.
 """
 
 import re
@@ -14,6 +15,8 @@ from proxy.oci.errors import MalformedError, OverLimitError
 
 Reader = Callable[[object, str], Any]
 
+# What a reader of messages takes for a member that is not there; unknown members are refused all the same.
+ABSENT = object()
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 INT64_MAX = 2**63 - 1
 # Values of one document beside what is signed: bundle, envelope, log entry, annotation. A bundle with all that is read
@@ -59,6 +62,13 @@ def without_null(value: Any) -> Any:  # noqa: ANN401 (JSON is any of its types)
     return [without_null(entry) for entry in value] if isinstance(value, list) else value
 
 
+def null_as_absent(value: Any) -> Any:  # noqa: ANN401 (JSON is any of its types)
+    """Put ABSENT in the place of members that are null, for readers of messages; entries of lists stay as they are."""
+    if isinstance(value, dict):
+        return {name: ABSENT if entry is None else null_as_absent(entry) for name, entry in value.items()}
+    return [null_as_absent(entry) for entry in value] if isinstance(value, list) else value
+
+
 def _read_list(read: Reader, limit: int, value: object, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise MalformedError(f"{where} is not a list")
@@ -75,7 +85,8 @@ def _read_message(
     for name in value:
         if name not in known:
             raise MalformedError(f"{where} has an unknown member {name!a:.40}")
+    present = {name: entry for name, entry in value.items() if entry is not ABSENT}
     for name in required:
-        if name not in value:
+        if name not in present:
             raise MalformedError(f"{where} has no {name}")
-    return {name: known[name](entry, f"{where}.{name}") for name, entry in value.items()}
+    return {name: known[name](entry, f"{where}.{name}") for name, entry in present.items()}

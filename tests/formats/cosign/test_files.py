@@ -138,6 +138,9 @@ def test_accepted(document, file):
         (lambda: with_nulls("0.1", lambda one: one.update(messageSignature=None)), FILE, Reason.MALFORMED),
         (lambda: with_nulls("0.1", without_promise_but_null), FILE, Reason.MALFORMED),
         (lambda: with_nulls("0.1", lambda one: one.update(unknown=1)), FILE, Reason.MALFORMED),
+        (lambda: with_nulls("0.1", lambda one: one.update(unknown=None)), FILE, Reason.MALFORMED),
+        (lambda: with_nulls("0.1", lambda one: one.update(publicKey=None)), FILE, Reason.MALFORMED),
+        (lambda: with_nulls("0.1", lambda one: one.update(verificationMaterial=None)), FILE, Reason.MALFORMED),
         (lambda: with_nulls("0.2"), FILE, Reason.MALFORMED),
         (lambda: with_nulls("0.3"), FILE, Reason.MALFORMED),
         (
