@@ -124,7 +124,8 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
         content = _content(settings, observer, stack)
         tasks = await stack.enter_async_context(task_group())
         trust, warm = trust_ages(settings), Warm(clock)
-        gate = make_gate(settings, upstreams, database, trust, observer, tasks)
+        record = observer.recorded if settings.server.audit_failure == "refuse" else None
+        gate = make_gate(settings, upstreams, database, trust, observer, tasks, record)
         keep_trust_roots_fresh(settings, gate, warm, trust, observer, tasks)
         front = Front(
             gate=gate,
@@ -171,8 +172,6 @@ def _observers(settings: Settings, shared: Shared | None, stack: AsyncExitStack)
     )
     for one in settings.expiries:
         metrics.certificate_expiry(one.kind, one.name, one.at)
-    audit = Audit.open(settings.server.audit_log, metrics.audit_lost, str(settings.server.admin_listen))
-    stack.callback(audit.close)
     tally = Tally(
         version=__version__,
         started=clock(),
@@ -180,7 +179,15 @@ def _observers(settings: Settings, shared: Shared | None, stack: AsyncExitStack)
         rules=rules,
         insecure=settings.relaxations,
     )
-    return Observer(metrics, audit, tally, clock), metrics, tally
+
+    def lost() -> None:
+        metrics.audit_lost()
+        tally.lost_audit_lines += 1
+
+    audit = Audit.open(settings.server.audit_log, lost, str(settings.server.admin_listen))
+    stack.callback(audit.close)
+    records_first = settings.server.audit_failure == "refuse"
+    return Observer(metrics, audit, tally, clock, records_first=records_first), metrics, tally
 
 
 def _content(settings: Settings, observer: Observer, stack: AsyncExitStack) -> ContentStore | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from proxy.app.clock import clock
 from proxy.app.trust import trust_ages
 from proxy.config import Settings
-from proxy.gate import Examination, Gate, Judge, Memory, Observer, TrustAges
+from proxy.gate import Examination, Gate, Judge, Memory, Observer, Record, TrustAges
 from proxy.oci.reference import Reference
 from proxy.stores.database import DATABASE, Database, open_database
 from proxy.stores.grants import SqliteMemberships
@@ -75,8 +75,9 @@ def make_gate(  # noqa: PLR0913, PLR0917 (what the composition root makes)
     trust: TrustAges,
     observer: Observer,
     tasks: asyncio.TaskGroup,
+    record: Record | None = None,
 ) -> Gate:
-    """Make the gate that these settings ask for, with what the database remembers."""
+    """Make the gate that these settings ask for, with what the database remembers. `record`: see `Gate`."""
     return Gate(
         rules=settings.rules,
         registry=upstreams,
@@ -92,4 +93,5 @@ def make_gate(  # noqa: PLR0913, PLR0917 (what the composition root makes)
         new_id=new_id,
         observer=observer,
         tasks=tasks,
+        record=record,
     )

@@ -5,7 +5,7 @@ import gc
 import os
 import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +21,7 @@ from proxy.app.composition import SHUTDOWN_SECONDS, Addresses, Place, addresses,
 from proxy.app.sockets import Sockets, open_sockets, passed_sockets
 from proxy.app.supervisor import Post, StartError, Stopped, Supervisor
 from proxy.app.worker import DRAIN_SECONDS, work
-from proxy.config import ConfigError, Settings
+from proxy.config import ConfigError, Settings, changes
 from proxy.config.expiries import expiry_warnings
 from proxy.front.listener import CONNECTIONS_MAX
 from proxy.ops import log, supervision
@@ -113,7 +113,7 @@ class _Service:
 
     def __init__(self, load: Callable[[], Settings], settings: Settings, sockets: Sockets, run: Path) -> None:
         self._load = load
-        self._state_dir = settings.server.state_dir
+        self._settings = settings
         self.sockets = self.next = sockets
         self.run = run
         self.addresses = addresses(settings, sockets.of(0, 1))
@@ -134,8 +134,8 @@ class _Service:
         gc.freeze()
         return _Crew(self, settings, self.next, _workers(settings))
 
-    def tell(self, event: str, settings: Settings) -> None:
-        """Log where we are found, and what in the settings to think about."""
+    def tell(self, event: str, settings: Settings, changed: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Log where we are found, what in the settings to think about, and what of them changed."""
         for relaxation in settings.relaxations:
             _log.warning("insecure setting", setting=relaxation)
         for warning in (*settings.warnings, *expiry_warnings(settings.expiries, clock())):
@@ -143,7 +143,14 @@ class _Service:
         if connections_max() < CONNECTIONS_MAX:
             _log.warning("few files may be open (ulimit -n)", connections_max=connections_max())
         at = self.addresses
-        _log.info(event, version=__version__, registry=at.registry, admin=at.admin, workers=_workers(settings))
+        _log.info(
+            event,
+            version=__version__,
+            registry=at.registry,
+            admin=at.admin,
+            workers=_workers(settings),
+            **changed or {},
+        )
 
     def reload(self, supervisor: Supervisor) -> None:
         """Read the settings again and let new workers serve by them; what fails changes nothing.
@@ -173,13 +180,14 @@ class _Service:
         else:
             cause = None
             _log_of(settings)
-            self.tell("reloaded", settings)
+            self.tell("reloaded", settings, changes(self._settings, settings))
+            self._settings = settings
         self.tell_workers(replace(self.supervision, reload=Reload(clock(), cause)))
         systemd.notify(systemd.READY)
 
     def _replace(self, settings: Settings, supervisor: Supervisor) -> None:
         server = settings.server
-        if server.state_dir != self._state_dir:
+        if server.state_dir != self._settings.server.state_dir:
             raise StartError("server.state_dir is another one: that needs a restart")
         self.next = self.sockets.moved(server.listen, server.admin_listen, _workers(settings))
         try:

@@ -22,7 +22,7 @@ from proxy.oci.errors import RegistryError, UnknownUpstreamError
 from proxy.oci.manifest import DESCRIPTORS_MAX, Manifest
 from proxy.oci.platforms import Platform, platforms
 from proxy.oci.reference import Reference, Repository
-from proxy.ops.audit import Audit
+from proxy.ops.audit import Audit, is_written
 from proxy.policy.model import Decision
 from proxy.stores.content import ContentStore
 from proxy.stores.content_upkeep import keep_in_bounds
@@ -130,7 +130,9 @@ async def warm(
 @asynccontextmanager
 async def _warming(settings: Settings, watch: Watch) -> AsyncIterator["_Warming"]:
     async with AsyncExitStack() as stack:
-        observer = _Observer(_audit(settings, watch, stack), watch)
+        records_first = settings.server.audit_failure == "refuse"
+        observer = _Observer(_audit(settings, watch, stack), watch, records_first=records_first)
+        record = observer.recorded if records_first else None
         database = open_state(
             settings, watch.fault, lambda name, why: watch.fault(f"the store was damaged, is now {name}: {why}")
         )
@@ -138,14 +140,14 @@ async def _warming(settings: Settings, watch: Watch) -> AsyncIterator["_Warming"
         upstreams = await stack.enter_async_context(Upstreams(settings.upstreams.values(), Backoff(time.monotonic)))
         content = stack.enter_context(open_content(settings, observer))
         tasks = await stack.enter_async_context(task_group())
-        gate = make_gate(settings, upstreams, database, trust_ages(settings), observer, tasks)
+        gate = make_gate(settings, upstreams, database, trust_ages(settings), observer, tasks, record)
         transfers = Transfers(source=upstreams, store=content, tasks=tasks, observer=observer, on_cut=lambda *_: None)
         tasks.create_task(keep_in_bounds(content))
         yield _Warming(gate, transfers, content, settings, watch)
 
 
 def _audit(settings: Settings, watch: Watch, stack: AsyncExitStack) -> Audit | None:
-    if settings.server.audit_log is None:
+    if settings.server.audit_log is None and settings.server.audit_failure == "serve":
         return None
     audit = Audit.open(settings.server.audit_log, lambda: watch.fault("a line of the audit log could not be written"))
     stack.callback(audit.close)
@@ -155,12 +157,17 @@ def _audit(settings: Settings, watch: Watch, stack: AsyncExitStack) -> Audit | N
 class _Observer:
     """What the gate, the transfers and the store tell: verdicts for the audit log, faults for who watches."""
 
-    def __init__(self, audit: Audit | None, watch: Watch) -> None:
+    def __init__(self, audit: Audit | None, watch: Watch, *, records_first: bool) -> None:
         self._audit = audit
+        self._records_first = records_first
         self.content_fault = watch.fault
 
+    async def recorded(self, decision: Decision, client: str) -> bool:
+        """Write the audit line of what would be served, before it counts."""
+        return self._audit is not None and await is_written(self._audit.verdict(decision, time=clock(), client=client))
+
     def judged(self, decision: Decision, client: str, seconds: float) -> None:  # noqa: ARG002 (nobody measures here)
-        if self._audit is not None:
+        if self._audit is not None and not (self._records_first and decision.served):
             self._audit.verdict(decision, time=clock(), client=client)
 
     def looked_up(self, cache: str, *, hit: bool) -> None: ...

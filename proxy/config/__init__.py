@@ -3,7 +3,8 @@
 Nothing that serves requests may see the settings: `app` takes the values out and passes them on.
 """
 
+from proxy.config.changes import changes
 from proxy.config.load import Settings, load
 from proxy.config.mistakes import ConfigError, Mistake
 
-__all__ = ["ConfigError", "Mistake", "Settings", "load"]
+__all__ = ["ConfigError", "Mistake", "Settings", "changes", "load"]

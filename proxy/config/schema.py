@@ -139,6 +139,7 @@ class Server(Table):
     tls_certificate: RelativePath | None = None
     tls_key: RelativePath | None = None
     audit_log: RelativePath | None = None
+    audit_failure: Literal["serve", "refuse"] = "serve"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

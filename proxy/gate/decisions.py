@@ -52,6 +52,10 @@ class Decisions:
         now = self._clock()
         self._near.put(key, decision, now, expires(decision, now))
 
+    def forget(self, key: VerdictKey) -> None:
+        """Know nothing of a decision any more, in this process."""
+        self._near.drop(key)
+
     async def keep(self, key: VerdictKey, rule: Rule | None, decision: Decision, judged: datetime) -> None:
         """Remember a new decision in place of what was there; nothing of what could not be judged."""
         verdict = decision.verdict

@@ -1,7 +1,7 @@
 """The gate: a reference becomes exact bytes and a decision, a blob becomes the decision about its manifest."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -21,7 +21,7 @@ from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.evaluate import refused_by_name
 from proxy.policy.explain import explain
-from proxy.policy.model import Decision, Rule
+from proxy.policy.model import Decision, Mode, OnOutage, Rule
 from proxy.policy.rules import Rules
 from proxy.stores.grants import Member, Parent, Rank
 from proxy.stores.verdicts import VerdictKey
@@ -62,8 +62,16 @@ class Pulled:
     kind: ArtifactKind | None = None
 
 
+# Puts a decision on record, for the client that asked first; says whether it is there.
+Record = Callable[[Decision, str], Awaitable[bool]]
+
+
 class Gate:
-    """Decides about every manifest and blob; remembers what it decided; asks upstream once for all who ask at once."""
+    """Decides about every manifest and blob; remembers what it decided; asks upstream once for all who ask at once.
+
+    With `record`, a new decision that lets an image be served counts only when it is on record: else the image is
+    undetermined, whatever mode and outage setting its rule has, nothing is remembered, and the next pull judges again.
+    """
 
     def __init__(  # noqa: PLR0913 (one composition root calls this, with names)
         self,
@@ -76,6 +84,7 @@ class Gate:
         new_id: Callable[[], str],
         observer: Observer,
         tasks: asyncio.TaskGroup,
+        record: Record | None = None,
     ) -> None:
         self._rules = rules
         self._registry = registry
@@ -85,6 +94,7 @@ class Gate:
         self._clock = clock
         self._new_id = new_id
         self._observer = observer
+        self._record = record
         self._decisions = Decisions(REMEMBERED_MAX, memory, judge, clock, observer.looked_up)
         self._grants: Lasting[tuple[Repository, Digest], BlobGrant] = Lasting(REMEMBERED_MAX)
         self._artifacts = Artifacts(registry, memory, self._decide)
@@ -244,11 +254,24 @@ class Gate:
         begun = self._clock()
         verdict = (await self._judge.examine(rule, subject)).verdict
         decision = decided(self._new_id(), verdict, rule)
-        await self._decisions.keep(key, rule, decision, begun)
         if isinstance(verdict, Undetermined) and rule is not None:
             decision = await self._decisions.in_outage(key, rule, decision, verdict.cause)
+        if decision.served and not await self._recorded(key, decision, client):
+            decision = _unrecorded(decision, subject)
+        elif not isinstance(verdict, Undetermined):
+            await self._decisions.keep(key, rule, decision, begun)
         self._observer.judged(decision, client, (self._clock() - begun).total_seconds())
         return decision
+
+    async def _recorded(self, key: VerdictKey, decision: Decision, client: str) -> bool:
+        """Put a decision on record; nobody else takes it for one before it is there."""
+        is_known = self._decisions.known(key) is decision
+        if is_known:  # what stands in for an outage
+            self._decisions.forget(key)
+        written = self._record is None or await self._record(decision, client)
+        if is_known and written:
+            self._decisions.take(key, decision)
+        return written
 
     def _key(self, subject: Subject) -> tuple[VerdictKey, Rule | None]:
         rule = self._rules.match(subject.repository)
@@ -308,3 +331,9 @@ class Gate:
             # Nothing is remembered of what could not be judged; but one pull's blobs are not judged one by one.
             expires = self._clock() + self._memory.tag_lifetime
         return BlobGrant(parent.member, pulled.decision, expires)
+
+
+def _unrecorded(decision: Decision, subject: Subject) -> Decision:
+    cause = 'the audit log cannot be written, and [server] audit_failure = "refuse"'
+    verdict = Undetermined(subject, decision.verdict.rule, cause)
+    return Decision(decision.id, verdict, Mode.ENFORCE, OnOutage.REFUSE)

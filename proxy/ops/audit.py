@@ -2,16 +2,19 @@
 
 The fields are public.
 
-Writing never holds up a pull and never fails one: lines wait in a bounded queue for a thread of their own, and one that
-cannot be written is counted and named in the log.
+Writing never holds up a pull and never fails one: lines wait in a bounded queue for a thread of their own. One that
+cannot be written to its file is counted, and written to standard error among the lines of the log. Whether a line was
+written can be waited for: by those who must not serve what is not on record (`audit_failure = "refuse"`).
 """
 
+import asyncio
 import json
 import logging
 import queue
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +24,8 @@ import structlog
 from proxy.oci.manifest import Manifest
 from proxy.ops.audit_file import AuditFile
 from proxy.ops.clients import shown_user_agent
+from proxy.ops.journal import prioritized
+from proxy.ops.limited import Limited
 from proxy.ops.lines import Fault, Lines, fault_of
 from proxy.ops.metrics import verdict_name
 from proxy.policy import plain
@@ -30,6 +35,8 @@ from proxy.verdict import Accepted, Refused, Rejection, Undetermined
 
 # Lines of about 1 KiB that may wait while the disk is slow.
 WAITING_MAX = 10_000
+# How long a pull waits for its audit line: with what it took to judge, less than clients wait.
+RECORD_SECONDS = 5.0
 # What is cited comes from whoever can write to a repository, and a log store takes lines of some 64 KiB. How many
 # rejections there are is limited by the policy.
 CLAIMS_MAX = 20
@@ -37,16 +44,47 @@ TEXT_MAX = 500
 _WHO = frozenset({"subject", "issuer"})
 
 
-class Audit:
-    """An open audit log. Its methods return at once; `close` writes what waits."""
+async def is_written(line: Future[bool]) -> bool:
+    """Wait for a line, RECORD_SECONDS at most; return whether it was written by then."""
+    try:
+        async with asyncio.timeout(RECORD_SECONDS):
+            return await asyncio.wrap_future(line)
+    except TimeoutError:
+        return False
 
-    def __init__(self, handler: logging.Handler, on_lost: Callable[[], None], instance: str = "") -> None:
+
+class _Line(logging.LogRecord):
+    """A line, and whether it was written, once that is known."""
+
+    def __init__(self, text: str, level: int) -> None:
+        super().__init__("audit", level, "", 0, text, None, None)
+        self.written = Future[bool]()
+        # Whoever waits no longer does not cancel it for the thread that writes.
+        self.written.set_running_or_notify_cancel()
+
+
+class Audit:
+    """An open audit log. Its methods return at once; `close` writes what waits.
+
+    `spare` is where lines go that `handler` cannot write.
+    """
+
+    def __init__(
+        self,
+        handler: logging.Handler,
+        on_lost: Callable[[], None],
+        instance: str = "",
+        *,
+        spare: logging.Handler | None = None,
+    ) -> None:
         self._handler = handler
+        self._spare = spare
+        self._limited = Limited()
         self._lines = Lines.here(instance)
         self._on_lost = on_lost
-        self._waiting: queue.Queue[str | None] = queue.Queue(WAITING_MAX)
+        self._waiting: queue.Queue[_Line | None] = queue.Queue(WAITING_MAX)
         # A method of the handler is where `logging` puts what it cannot write; by default it prints and forgets.
-        handler.handleError = lambda record: self._lose()  # type: ignore[method-assign]  # noqa: ARG005
+        handler.handleError = self._lose  # type: ignore[method-assign]
         self._thread = threading.Thread(target=self._write, name="audit", daemon=True)
         self._thread.start()
 
@@ -57,16 +95,18 @@ class Audit:
         `on_lost` is called for every line that is lost, on any thread; `instance` is named in each line
         (`lines`). Raises OSError where the file cannot be written.
         """
+        stream = logging.StreamHandler(sys.stderr)
+        stream.setFormatter(prioritized(sys.stderr, logging.Formatter()))
         if path is None:
-            return cls(logging.StreamHandler(sys.stderr), on_lost, instance)
-        return cls(AuditFile(path), on_lost, instance)
+            return cls(stream, on_lost, instance)
+        return cls(AuditFile(path), on_lost, instance, spare=stream)
 
-    def verdict(self, decision: Decision, *, time: datetime, client: str) -> None:
+    def verdict(self, decision: Decision, *, time: datetime, client: str) -> Future[bool]:
         """Write that a verdict was found, with who signed or every reason that was found against it.
 
-        `client` is the address of the first who asked: a verdict is for all.
+        `client` is the address of the first who asked: a verdict is for all. The future says whether it was written.
         """
-        self._put(time, "verdict", decision.id, _about(decision) | {"client": client[:TEXT_MAX]})
+        return self._put(time, "verdict", decision.id, _about(decision) | {"client": client[:TEXT_MAX]})
 
     def refused_pull(  # noqa: PLR0913 (the fields of one line)
         self,
@@ -115,22 +155,33 @@ class Audit:
         self._thread.join()
         self._handler.close()
 
-    def _put(self, time: datetime, event: str, identifier: str | None, fields: dict[str, Any]) -> None:
+    def _put(self, time: datetime, event: str, identifier: str | None, fields: dict[str, Any]) -> Future[bool]:
         level = "warning" if fields.get("fault") is not None else "info"
         line = self._lines.line(time, level, event, {"id": identifier, "fault": None} | fields)
+        record = _Line(json.dumps(line, separators=(",", ":")), logging.getLevelNamesMapping()[level.upper()])
         try:
-            self._waiting.put_nowait(json.dumps(line, separators=(",", ":")))
+            self._waiting.put_nowait(record)
         except queue.Full:
-            self._lose()
+            self._lose(record)
+        return record.written
 
     def _write(self) -> None:
         while (line := self._waiting.get()) is not None:
-            self._handler.handle(logging.makeLogRecord({"msg": line}))
+            self._handler.handle(line)
+            if not line.written.done():
+                line.written.set_result(True)
 
-    def _lose(self) -> None:
-        self._on_lost()
+    def _lose(self, record: logging.LogRecord) -> None:
         err = sys.exception()
-        structlog.get_logger("proxy.ops").error("audit line lost", cause=repr(err))
+        self._on_lost()
+        if isinstance(record, _Line):
+            record.written.set_result(False)
+        if self._spare is not None:
+            self._spare.handle(record)
+        # Without a spare, the log is all that says of each line that there was one.
+        more = self._limited.admit("audit") if self._spare is not None else {}
+        if more is not None:
+            structlog.get_logger("proxy.ops").error("audit line lost", cause=repr(err), **more)
 
 
 def _about(decision: Decision) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The log: one JSON object a line on standard error, without credentials."""
+"""The log: one JSON object a line on standard error, without credentials; under systemd with a priority before it."""
 
 import fcntl
 import io
@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
+from proxy.ops.journal import prioritized
 from proxy.ops.lines import Lines
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -54,17 +55,16 @@ def configure(level: str = "info", stream: TextIO | None = None, *, instance: st
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                redact,
-                _Builder(Lines.here(instance)),
-                structlog.processors.JSONRenderer(),
-            ],
-        )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            redact,
+            _Builder(Lines.here(instance)),
+            structlog.processors.JSONRenderer(),
+        ],
     )
+    handler.setFormatter(prioritized(handler.stream, formatter))
     logging.basicConfig(level=threshold, handlers=[handler], force=True)
 
 

@@ -11,7 +11,7 @@ import structlog
 
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import Manifest
-from proxy.ops.audit import Audit
+from proxy.ops.audit import Audit, is_written
 from proxy.ops.limited import Limited
 from proxy.ops.lines import Fault, fault_of
 from proxy.ops.metrics import Metrics, found_name, verdict_name
@@ -64,9 +64,21 @@ class Refusal(Protocol):
 
 
 class Observer:
-    """Tells operators what happens. No method raises or waits."""
+    """Tells operators what happens. No method raises, and none but `recorded` waits.
 
-    def __init__(self, metrics: Metrics, audit: Audit, tally: Tally, clock: Callable[[], datetime]) -> None:
+    `records_first`: the audit line about what is served is written by `recorded`, before it counts.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        audit: Audit,
+        tally: Tally,
+        clock: Callable[[], datetime],
+        *,
+        records_first: bool = False,
+    ) -> None:
+        self._records_first = records_first
         self._audit = audit
         self._tally = tally
         self._clock = clock
@@ -92,8 +104,13 @@ class Observer:
     def judged(self, decision: Decision, client: str, seconds: float) -> None:
         """Tell of a new verdict."""
         self._metrics.judged(decision, seconds)
-        self._audit.verdict(decision, time=self._clock(), client=client)
+        if not (self._records_first and decision.served):
+            self._audit.verdict(decision, time=self._clock(), client=client)
         self._tally.judged(decision.verdict.rule, found_name(decision))
+
+    async def recorded(self, decision: Decision, client: str) -> bool:
+        """Write the audit line of a new verdict; return whether it is there (`audit.is_written`)."""
+        return await is_written(self._audit.verdict(decision, time=self._clock(), client=client))
 
     def refused(self, request: Request, image: str, refusal: Refusal, form: str, decision: Decision | None) -> None:
         """Tell of a refused request."""
@@ -166,7 +183,9 @@ class Observer:
     def cut(self, image: str, error: Exception) -> None:
         """Tell of a transfer that was broken off."""
         self._metrics.cut()
-        self._log.error("transfer broken off", fault=Fault.UPSTREAM, image=image, cause=str(error))
+        more = self._limited.admit("transfer broken off")
+        if more is not None:
+            self._log.error("transfer broken off", fault=Fault.UPSTREAM, image=image, cause=str(error), **more)
 
     def upstream_request(self, registry: str, operation: str, outcome: str, seconds: float) -> None:
         """Tell of a request to a registry; and once each that it answers no more, and that it does again."""
@@ -185,7 +204,9 @@ class Observer:
     def store_fault(self, fault: str) -> None:
         """Tell of a failure of the store on disk."""
         self._metrics.store_fault()
-        self._log.error("store fault", fault=fault)
+        more = self._limited.admit("store fault")
+        if more is not None:
+            self._log.error("store fault", cause=fault, **more)
 
     def store_set_aside(self, name: str, why: str) -> None:
         """Tell of a damaged database; `name` is what it is called now."""
@@ -206,7 +227,9 @@ class Observer:
         """Tell of a failure of the disk that content lies on."""
         self._metrics.store_fault()
         self._tally.content_fault = fault
-        self._log.error("content store fault", fault=fault)
+        more = self._limited.admit("content store fault")
+        if more is not None:
+            self._log.error("content store fault", cause=fault, **more)
 
     def trust_root_refresh(self, root: str, outcome: str, detail: str) -> None:
         """Tell of a refresh; `detail` says why it failed, or what of a changed root is not used."""

@@ -47,7 +47,8 @@ class Snapshot:
     """Everything that the page shows.
 
     `insecure` names the relaxations that are configured, as key paths; `content_fault` is why blobs cannot be kept now,
-    `set_aside` names the last database that was damaged, and why; `not_reloaded` is why the last reload failed, and
+    `set_aside` names the last database that was damaged, and why; `lost_audit_lines` is how many
+    could not be written to their file since the start; `not_reloaded` is why the last reload failed, and
     `missing` what is missing until all workers serve.
     """
 
@@ -60,6 +61,7 @@ class Snapshot:
     insecure: Sequence[str] = ()
     content_fault: str | None = None
     set_aside: str | None = None
+    lost_audit_lines: int = 0
     not_reloaded: str | None = None
     missing: str | None = None
     workers: int = 1
@@ -103,6 +105,8 @@ class Tally:
         self.content_fault: str | None = None
         #: The last database that was damaged since the start: its name now, and why.
         self.set_aside: str | None = None
+        #: Audit lines that could not be written since the start.
+        self.lost_audit_lines = 0
 
     def judged(self, rule: str, verdict: str) -> None:
         """Count a verdict by its name."""
@@ -127,6 +131,7 @@ class Tally:
             self._insecure,
             self.content_fault,
             self.set_aside,
+            self.lost_audit_lines,
         )
 
 
@@ -152,6 +157,7 @@ def merged(snapshots: Sequence[Snapshot]) -> Snapshot:
         refusals=refusals[:REFUSALS_MAX],
         content_fault=next((one.content_fault for one in snapshots if one.content_fault), None),
         set_aside=next((one.set_aside for one in snapshots if one.set_aside), None),
+        lost_audit_lines=sum(one.lost_audit_lines for one in snapshots),
         workers=len(snapshots),
     )
 

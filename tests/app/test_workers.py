@@ -131,7 +131,9 @@ async def test_a_reload_refuses_nobody_and_a_transfer_goes_on(config):
                 asking = tasks.create_task(ask())
                 config.write_text(config.read_text().replace("workers = 2", "workers = 1"))
                 it.send(signal.SIGHUP)
-                assert (await it.event("reloaded"))["workers"] == 1
+                reloaded = await it.event("reloaded")
+                assert (reloaded["workers"], reloaded["settings_altered"]) == (1, ["server.workers"])
+                assert "rules_altered" not in reloaded
                 after = [one for one in it.workers() if one not in before]
                 await until(lambda: len(it.workers()) == 2)  # the new one, and the one that still sends
                 content += await response.content.read()

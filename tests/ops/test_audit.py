@@ -14,7 +14,7 @@ from support.ops import ACCEPTED, AWAY, DOCKER, LET_THROUGH, REFUSED, STALE, UNV
 from support.stores import KEYLESS, LATER, NOW, PROVEN, accepted, digest, evidence, key, refused
 
 from proxy.ops import audit as module
-from proxy.ops.audit import CLAIMS_MAX, TEXT_MAX, Audit
+from proxy.ops.audit import CLAIMS_MAX, TEXT_MAX, Audit, is_written
 from proxy.ops.lines import SCHEMA
 from proxy.policy import plain
 from proxy.verdict import Reason, Rejection
@@ -315,3 +315,58 @@ def test_a_slow_disk_holds_nobody_up(monkeypatch):
         handler.go_on.set()
         audit.close()
     assert len(lost) == 10
+
+
+class Lines(logging.Handler):
+    """Keeps what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def emit(self, record):
+        self.lines.append(json.loads(record.getMessage()))
+
+
+def test_a_line_that_is_lost_is_on_standard_error(capsys):
+    """All of them; of the fault that lost them one line a second is logged."""
+    lost, number = [], 20
+    with capture_logs() as logged:
+        audit = Audit.open(Path("/dev/full"), lambda: lost.append(1))
+        written = [audit.verdict(one, time=NOW, client="10.0.0.7") for one in [ACCEPTED, REFUSED] * number]
+        audit.close()
+    assert [one.result() for one in written] == [False] * 2 * number
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["verdict"] for line in lines] == ["accepted", "refused"] * number
+    assert len(lost) == 2 * number
+    assert 1 <= len(logged) < number
+    assert (logged[0]["event"], "No space left" in logged[0]["cause"]) == ("audit line lost", True)
+
+
+async def test_whether_a_line_is_written_can_be_waited_for(path, monkeypatch):
+    audit = Audit.open(path, pytest.fail)
+    assert await is_written(audit.verdict(ACCEPTED, time=NOW, client=""))
+    assert len(written(path)) == 1
+    audit.close()
+    with capture_logs():
+        full, handler = Audit.open(Path("/dev/full"), lambda: None), Handler()
+        assert not await is_written(full.verdict(ACCEPTED, time=NOW, client=""))
+        full.close()
+        monkeypatch.setattr(module, "RECORD_SECONDS", 0.01)
+        slow = Audit(handler, lambda: None)
+        line = slow.verdict(ACCEPTED, time=NOW, client="")
+        assert not await is_written(line)
+        handler.go_on.set()
+        slow.close()
+
+
+async def test_a_line_that_finds_no_place_is_not_written(monkeypatch):
+    monkeypatch.setattr(module, "WAITING_MAX", 1)
+    handler, spare = Handler(), Lines()
+    with capture_logs():
+        audit = Audit(handler, lambda: None, spare=spare)
+        lines = [audit.verdict(REFUSED, time=NOW, client="") for _ in range(10)]
+        assert not await is_written(lines[-1])
+        handler.go_on.set()
+        audit.close()
+    assert len(spare.lines) == 10
