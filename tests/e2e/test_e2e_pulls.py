@@ -4,12 +4,16 @@ import base64
 import json
 import re
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import ClassVar
 from urllib.error import HTTPError
 
 import pytest
 from e2e import content
 from e2e.clients import CLIENTS, Client, Containers, create_image, dockerd
 from e2e.lab import DEAD, Outcome
+from e2e.lab import sealgate as lab_sealgate
 from e2e.stage import Stage, descriptor, put_signature
 
 from proxy.demo.signing import classic_signature
@@ -249,3 +253,83 @@ def test_signatures_can_be_read(the_stage: Stage, sealgate: str, name: str) -> N
     assert raw.output.encode() == signature.manifest_body
     for digest, body in signature.blobs.items():
         assert content.get(f"{base}/blobs/{digest}") == body
+
+
+class _Elsewhere(BaseHTTPRequestHandler):
+    """An address in a manifest: serves one layer to whoever asks."""
+
+    content = b""
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        """Serve it, and take note."""
+        self.asked.append(self.headers.get("User-Agent", ""))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("setting", ["refuse", "insecure_allow"])
+def test_layers_that_clients_would_fetch_elsewhere(the_stage: Stage, setting: str) -> None:
+    """The setting that allows it is the control: it shows which of these clients go to the address."""
+    lab, image = the_stage.lab, content.single(f"elsewhere-{setting.replace('_', '-')}")
+    _Elsewhere.content = image.image.blobs[1]
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Elsewhere) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        document = json.loads(image.image.body)
+        document["layers"][0]["urls"] = [f"http://127.0.0.1:{server.server_port}/layer"]
+        body = json.dumps(document).encode()
+        named = replace(image, image=replace(image.image, body=body))
+        place = content.PushTo(lab.upstream)
+        image.put(place)
+        place.add_manifest(named.repository, named.image.media_type, body, named.tag)
+        put_signature(place, named.repository, classic_signature(the_stage.key, descriptor(named)))
+        folder, key = lab.folder / setting, the_stage.key.public_pem
+        options = f'external_urls = "{setting}"\n'
+        with lab_sealgate(lab.tools, folder, 5030, lab.upstream, key, server=options) as url:
+            went = {}
+            for client in CLIENTS:
+                _Elsewhere.asked.clear()
+                record = lab.pull(f"urls {setting}", client, url, named, "by_tag")
+                went[client.name] = bool(_Elsewhere.asked)
+                assert record.outcome is (Outcome.HELD if setting == "refuse" else Outcome.OK), str(record)
+        server.shutdown()
+    # Docker's classic store fetches so on Windows only; with the containerd store it is another client.
+    others = {name: there for name, there in went.items() if name != "docker"}
+    assert set(others.values()) == {setting == "insecure_allow"}, went
+
+
+# What brings no image and goes past every mirror and remap, or does not: docs/bypass.md says the same.
+ASKS_THE_HUB = {
+    "skopeo list-tags docker://docker.io/{0.repository}": True,
+    "skopeo inspect docker://{0.by_tag}": True,  # for the list of tags; the manifest comes from us
+    "skopeo inspect --no-tags docker://{0.by_tag}": False,
+    "podman manifest inspect {0.by_tag}": False,
+    "podman search --list-tags docker.io/{0.repository}": True,
+}
+
+
+@pytest.mark.parametrize("name", ["skopeo mirror", "skopeo sealed"])
+def test_which_metadata_commands_ask_the_hub(the_stage: Stage, sealgate: str, name: str) -> None:
+    lab, image, asked = the_stage.lab, the_stage.images["multi"], {}
+    (client,) = (client for client in CLIENTS if client.name == name)
+    for command in ASKS_THE_HUB:
+        lab.hub.settle()
+        with lab.box() as box:
+            client.configure(box, sealgate)
+            box.run(*command.format(image).split())
+        asked[command] = bool(lab.hub.settle())
+    assert asked == ASKS_THE_HUB
+
+
+def test_docker_reads_manifests_at_the_hub_itself(the_stage: Stage, sealgate: str) -> None:
+    """`docker manifest inspect` is the command line's own, which knows nothing of the daemon's mirrors."""
+    lab, image = the_stage.lab, the_stage.images["signed"]
+    lab.hub.settle()
+    with lab.box() as box, dockerd(box, sealgate) as docker:
+        docker("manifest", "inspect", image.by_tag)
+    assert lab.hub.settle() != []
