@@ -57,7 +57,17 @@ def plain_rejection(unreadable: Unreadable, client: str) -> web.StreamResponse: 
 class Bounded(web.RequestHandler):
     """A connection of a `Listener`. `reject` makes the answer to what cannot be read, for the client's address."""
 
-    __slots__ = ("_deadline", "_heads", "_last", "_observer", "_reject", "_unreadable", "asked_at", "pending")
+    __slots__ = (
+        "_deadline",
+        "_heads",
+        "_last",
+        "_observer",
+        "_reject",
+        "_unreadable",
+        "asked_at",
+        "opened_at",
+        "pending",
+    )
 
     def __init__(
         self,
@@ -78,6 +88,8 @@ class Bounded(web.RequestHandler):
         self.pending = 0
         #: When the last request came, by the loop's clock; 0 before the first.
         self.asked_at = 0.0
+        #: When it was made, after a TLS handshake, by the same clock.
+        self.opened_at = 0.0
 
     @property
     def is_closing(self) -> bool:
@@ -96,6 +108,11 @@ class Bounded(web.RequestHandler):
         """Close the connection at once, and wait for no goodbye of the client."""
         if self.transport is not None:
             self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self.opened_at = asyncio.get_running_loop().time()
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Pass on the heads that are complete."""

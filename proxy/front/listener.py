@@ -1,12 +1,10 @@
 """The HTTP server of one address: which connections it has, how long they stay, and how it ends."""
 
 import asyncio
-import heapq
 import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from math import ceil
 from typing import Any
 
 from aiohttp import web
@@ -34,9 +32,6 @@ HEADERS_MAX = 100
 BEGIN_SECONDS = 3.0
 # How often a listener that drains looks whether all have left.
 DRAIN_INTERVAL_SECONDS = 0.1
-# The part of its idle connections that a full listener closes at a time: looking through all of them costs some
-# milliseconds.
-RECLAIMED_PART = 100
 
 
 class Listener(web.Server):
@@ -87,16 +82,16 @@ class Listener(web.Server):
         super().connection_made(handler, transport)
         _limit_stalls(transport)
         # Those that are closing do not count.
-        if len(self.connections) > self.connections_max < sum(not one.is_closing for one in self._bounded()):
+        if len(self.connections) > self.connections_max < self.count_open():
             transport.abort()
 
-    def reclaim(self) -> int:
-        """Close some idle connections; return how many. First those that never asked, then by their last request."""
-        idle = [one for one in self._bounded() if one.is_idle]
-        some = heapq.nsmallest(ceil(len(idle) / RECLAIMED_PART), idle, key=lambda one: one.asked_at)
-        for one in some:
-            one.abort()
-        return len(some)
+    def count_open(self) -> int:
+        """Return how many connections there are that are not closing."""
+        return sum(not one.is_closing for one in self._bounded())
+
+    def idle(self) -> list[Bounded]:
+        """Return the connections on which nothing is asked or sent."""
+        return [one for one in self._bounded() if one.is_idle]
 
     def _bounded(self) -> list[Bounded]:
         return [one for one in self.connections if isinstance(one, Bounded)]

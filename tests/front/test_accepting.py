@@ -164,6 +164,34 @@ async def test_half_handshakes_are_no_more_than_the_limit_and_keep_nobody_out(tl
         assert await (await served.connect(tls=trusting(tls))).ask()
 
 
+async def test_a_flood_of_handshakes_displaces_itself(tls, monkeypatch):
+    """Not who has asked, and nobody has to wait; what it leaves is collected before the memory is full."""
+    collections = []
+    monkeypatch.setattr(accepting, "COLLECTED_AFTER", 10)
+    monkeypatch.setattr(accepting.gc, "collect", lambda: collections.append(1))
+    async with serving(4, tls=tls.context) as served:
+        client = await served.connect(tls=trusting(tls))
+        assert await client.ask()
+        for _ in range(40):
+            served.silent()
+            await asyncio.sleep(0)
+        await served.until(lambda: served.seen.why.count("limit") >= 37)
+        assert "full" not in served.seen.why
+        assert await client.ask()
+        await served.until(lambda: len(collections) >= 3)
+
+
+async def test_of_those_that_have_asked_the_one_whose_request_is_longest_ago_goes(tls):
+    async with serving(3, tls=tls.context) as served:
+        clients = [await served.connect(tls=trusting(tls)) for _ in range(3)]
+        for one in (2, 0, 1, 0):
+            assert await clients[one].ask()
+        assert await (await served.connect(tls=trusting(tls))).ask()
+        with suppress(ssl.SSLError, ConnectionError):
+            assert await clients[2].reader.read() == b""
+        assert [await clients[one].ask() for one in (0, 1)] == [True, True]
+
+
 async def test_bytes_that_are_no_tls_end_a_handshake(tls):
     async with serving(2, tls=tls.context) as served:
         client = served.silent()
@@ -195,6 +223,21 @@ async def test_without_files_newcomers_wait_and_nothing_is_logged_for_each(monke
         assert await (await served.connect()).ask()
         assert served.seen.why == ["files"] * 3
     assert not caplog.records
+
+
+async def test_a_mistake_of_ours_in_one_connection_ends_no_other(monkeypatch):
+    async with serving(4) as served:
+        client = await served.connect()
+        assert await client.ask()
+
+        async def failing(*_, **__):
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "connect_accepted_socket", failing)
+        other = served.silent()
+        await served.until(lambda: served.seen.failures)
+        assert other.recv(1) == b""
+        assert await client.ask()
 
 
 async def test_a_flood_is_accepted_in_turns():
