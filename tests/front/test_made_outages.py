@@ -18,7 +18,7 @@ CLIENTS = 150
 
 
 @asynccontextmanager
-async def proxied(about):
+async def proxied(about, others=None):
     """A registry that never answers what the path says, before a rule that lets images through in an outage."""
     released = asyncio.Event()
 
@@ -32,13 +32,16 @@ async def proxied(about):
         sign(registry, "team/good", GOOD.media_type, GOOD.body)
         registry.plague(about, hang)
         async with (
-            running(registry.url, rule(on_outage=OnOutage.INSECURE_ALLOW)) as stack,
+            running(registry.url, rule(on_outage=OnOutage.INSECURE_ALLOW), others=others) as stack,
             asyncio.TaskGroup() as tasks,
         ):
-            yield stack, tasks
-            released.set()
-            for task in tasks._tasks:
-                task.cancel()
+            stack.registry = registry
+            try:
+                yield stack, tasks
+            finally:
+                released.set()
+                for task in tasks._tasks:
+                    task.cancel()
 
 
 async def ask(stack, path):
@@ -67,6 +70,19 @@ async def test_slow_lists_are_no_outage(about, path, repository, monkeypatch):
         assert (status, b"not signed" in body) == (403, True)
         assert (await stack.get("/v2/docker.io/team/good/manifests/1"))[0] == 200
         assert [label for _, label, _ in stack.watch.refusals] == ["not_signed"]
+
+
+async def test_a_registry_that_hangs_holds_up_no_other():
+    """Seen: the images of all registries waited for 18 s for sixteen of one that hung."""
+    async with unruly() as other:
+        GOOD.add_to(other, "team/good", "1")
+        sign(other, "team/good", GOOD.media_type, GOOD.body)
+        async with proxied("referrers", {"other.test": other.url}) as (stack, tasks):
+            for n in range(20):
+                image(f"many{n}").add_to(stack.registry, "team/many", str(n))
+                tasks.create_task(ask(stack, f"/v2/docker.io/team/many/manifests/{n}"))
+            await asyncio.sleep(0.3)
+            assert (await asyncio.wait_for(stack.get("/v2/other.test/team/good/manifests/1"), 5))[0] == 200
 
 
 async def test_quick_lists_are_answered():
