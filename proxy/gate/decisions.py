@@ -14,6 +14,8 @@ from proxy.verdict import Accepted, Refused, Undetermined, Verdict
 
 # How long a refusal is kept that an outage would otherwise override: as long as anything in the configuration may last.
 REFUSAL_STANDS = timedelta(days=30)
+# And one by any other rule: for an operator who lets images through when the outage is there.
+REFUSAL_KEPT = timedelta(days=1)
 # What is kept of its reasons, and characters of each: far below what a store keeps of one verdict (64 KiB).
 REASONS_MAX = 10
 DETAIL_MAX = 500
@@ -62,10 +64,8 @@ class Decisions:
         if isinstance(verdict, Undetermined):
             return
         self.take(key, decision)
-        kept_for = _kept_for(verdict, rule)
-        if isinstance(verdict, Refused) and kept_for:
-            verdict = _brief(verdict)
-        await self._verdicts.put(key, Remembered(decision.id, verdict, judged), kept_for)
+        kept = _brief(verdict) if isinstance(verdict, Refused) and _is_overridden(rule) else verdict
+        await self._verdicts.put(key, Remembered(decision.id, kept, judged), _kept_for(verdict, rule))
 
     async def in_outage(self, key: VerdictKey, rule: Rule, decision: Decision, cause: str) -> Decision:
         """Return what stands in for a decision about what cannot be judged, or the decision where nothing does.
@@ -73,7 +73,7 @@ class Decisions:
         Where an outage lets images through, the last answer there was is taken if it is a refusal, however long ago:
         of the same digest, by the same rule and trust material, by any worker, as long as the store keeps it.
         """
-        if rule.on_outage is OnOutage.INSECURE_ALLOW:
+        if _is_overridden(rule):
             refused = await self._last_refusal(key)
             if refused is not None:
                 until = self._clock() + self._tag_lifetime
@@ -148,10 +148,14 @@ def expires(decision: Decision, now: datetime) -> datetime:
 
 def _kept_for(verdict: Verdict, rule: Rule | None) -> timedelta:
     """Return how long after its end the store keeps a verdict, for a time in which nothing can be judged."""
-    if rule is not None and isinstance(verdict, Accepted):
-        return rule.accepted_max_stale
-    is_needed = rule is not None and isinstance(verdict, Refused) and rule.on_outage is OnOutage.INSECURE_ALLOW
-    return REFUSAL_STANDS if is_needed else NOT_STALE
+    if isinstance(verdict, Refused):
+        return REFUSAL_STANDS if _is_overridden(rule) else REFUSAL_KEPT
+    return rule.accepted_max_stale if rule is not None and isinstance(verdict, Accepted) else NOT_STALE
+
+
+def _is_overridden(rule: Rule | None) -> bool:
+    """Say whether an outage would override a refusal by this rule."""
+    return rule is not None and rule.on_outage is OnOutage.INSECURE_ALLOW
 
 
 def _brief(refused: Refused) -> Refused:

@@ -160,6 +160,23 @@ async def test_it_is_one_of_the_same_policy(machine, changes, served):  # noqa: 
         assert (await gate.pull(by_digest(digest), "client")).decision.served is served
 
 
+@pytest.mark.parametrize(("hours", "served"), [(1, False), (23, False), (25, True)])
+async def test_one_by_a_rule_that_let_nothing_through_then_stands_for_a_day(machine, hours, served):  # noqa: F811
+    """An operator lets images through when the outage is there."""
+    it = machine(on_outage=OnOutage.REFUSE)
+    digest = unsigned(it)
+    async with it.start() as gate:
+        await gate.pull(by_digest(digest), "client")
+        it.bench.clock.advance(hours * 3600)
+        for n in range(20):  # what is not kept any more goes when something new is put
+            await gate.pull(by_digest(it.bench.registry.add(APP, image_body(f"other {n}"))), "client")
+    (rule,) = it.bench.rules
+    it.bench.rules = Rules([replace(rule, on_outage=ALLOW)])
+    away(it)
+    async with it.start() as gate:
+        assert (await gate.pull(by_digest(digest), "client")).decision.served is served
+
+
 async def test_it_is_seen_and_judging_is_tried_again_once_in_a_tags_lifetime(machine):  # noqa: F811
     it = machine(on_outage=ALLOW)
     unsigned(it)
@@ -213,7 +230,7 @@ async def test_a_flood_of_reasons_keeps_none_from_being_kept(machine, monkeypatc
     digest = unsigned(it)
     long = Rejection(Reason.MALFORMED, "x" * 5000, "release", "sha256-0.sig", (("subject", "y" * 5000),))
     monkeypatch.setattr("support.fakes.FakeSigner.verify", lambda *_: long)
-    it.bench.notebook.signed[digest] = ("someone",) * 100
+    it.bench.notebook.signed[digest] = tuple(f"someone {n}" for n in range(100))
     async with it.start() as gate:
         assert len((await gate.pull(by_digest(digest), "client")).decision.verdict.rejections) == 100
     away(it)
