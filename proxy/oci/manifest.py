@@ -108,6 +108,8 @@ class Manifest:
             raise MalformedError(
                 "Docker schema 1 manifests are not supported: push the image again with a current Docker"
             )
+        if media_type == "text/html":
+            raise MalformedError("a web page came in place of a manifest: url may not lead to a registry")
         if media_type not in INDEX_TYPES | MANIFEST_TYPES:
             raise MalformedError(f"media type {media_type!a:.80} is no image manifest or index")
         document = loads_object(body, "the manifest")

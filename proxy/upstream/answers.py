@@ -124,7 +124,7 @@ def _tls_error(server: str, err: ClientConnectorError) -> UnavailableError:
 def _no_answer(server: str, err: Exception) -> UnavailableError:
     """Return the error for what is no HTTP, or a forward proxy's answer to CONNECT (RFC 9110, section 9.3.6)."""
     if not isinstance(err, ClientHttpProxyError):
-        return UnavailableError(f"{server} sent an answer that is not valid HTTP")
+        return UnavailableError(f"{server} sent an answer that is not valid HTTP: for TLS write https:// in url")
     status = err.status
     if status == _PROXY_AUTHENTICATION_REQUIRED:
         return UnavailableError(f"the proxy to {server} wants a user name and password: write them in proxy's URL")

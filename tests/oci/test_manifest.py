@@ -127,6 +127,7 @@ def test_a_referrer():
         (IMAGE | {"artifactType": []}, OCI_MANIFEST, "artifactType is not a text"),
         (IMAGE | {"subject": "sha256:x"}, OCI_MANIFEST, "subject is not an object"),
         ([IMAGE], OCI_MANIFEST, "not a JSON object"),
+        (IMAGE, "text/html", "a web page came in place of a manifest"),
         (IMAGE, "text/plain", "no image manifest or index"),
         (IMAGE, "application/vnd.oci.artifact.manifest.v1+json", "no image manifest or index"),
         *((IMAGE, media_type, "schema 1") for media_type in sorted(SCHEMA1_TYPES)),
