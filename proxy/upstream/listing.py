@@ -79,16 +79,19 @@ async def _referrer_pages(
 
 
 def next_page(response: ClientResponse, server: str, origin: URL) -> URL | None:
-    """Return the target of `Link: <...>; rel="next"`; an UnavailableError where it is no URL of the registry."""
+    """Return the target of `Link: <...>; rel="next"`; an UnavailableError where it is no URL of the registry.
+
+    Scheme and port are the registry's own: behind a front server it may not know how it is reached.
+    """
     try:
         link = response.links.get("next")
         url = URL(link["url"]) if link is not None else None
-        foreign = url is not None and origin_of(url) != origin
+        foreign = url is not None and origin_of(url).host != origin.host
     except ValueError:
         foreign = True
     if foreign:
         raise UnavailableError(f"{server} names a next page that is not its own")
-    return url
+    return URL(f"{origin}{url.raw_path_qs}", encoded=True) if url is not None else None
 
 
 def _read_referrers(body: bytes) -> Sequence[Descriptor]:

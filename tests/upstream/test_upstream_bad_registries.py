@@ -477,6 +477,17 @@ async def test_a_page_that_does_not_come_is_an_outage():
             await upstream.referrers(REPOSITORY, DIGEST)
 
 
+@pytest.mark.parametrize(
+    "link", ["/2?a=b%2Fc", "2?a=b%2Fc", "https://127.0.0.1/2?a=b%2Fc", "http://127.0.0.1:5000/2?a=b%2Fc"]
+)
+async def test_a_registry_that_does_not_know_how_it_is_reached(link):
+    answers = {REFERRERS: page(1, link), "/2": page(2), "/v2/team/app/referrers/2": page(2)}
+    async with faulty(answers) as (server, url), upstream_at(url) as upstream:
+        found = await upstream.referrers(REPOSITORY, DIGEST)
+    assert (len(found.descriptors), found.cut) == (3, None)
+    assert server.seen[1].query == {"a": "b/c"}
+
+
 @pytest.mark.parametrize("pages", [1, 2, REFERRER_PAGES_MAX])
 async def test_good_referrers(pages):
     answers = {f"/{n}": page(n, f"/{n + 1}" if n < pages else None) for n in range(2, pages + 1)}
