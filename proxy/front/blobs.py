@@ -12,9 +12,10 @@ from contextlib import aclosing, closing
 
 from aiohttp import web
 
+from proxy.front.configs import CONFIG_BYTES_MAX, Configs
 from proxy.front.errors import COMMON_HEADERS
 from proxy.front.sending import Observer, Sending
-from proxy.front.small import CONFIG_BYTES_MAX, SmallBlobs
+from proxy.front.small import SmallBlobs
 from proxy.front.suspects import Suspects
 from proxy.gate.arriving import HELD_BYTES, Arriving
 from proxy.gate.streams import part_from, verified, within
@@ -93,6 +94,8 @@ class Blobs:
         self._prefetch_layers = prefetch_layers
         #: For those that are looked at before they are sent.
         self.small = SmallBlobs(upstreams, transfers)
+        #: For Docker's classic store.
+        self.configs = Configs(upstreams, transfers)
 
     def prefetch(self, repository: Repository, manifest: Manifest) -> None:
         """Let the blobs of an accepted image come in that will be asked for next: its config, and its layers if set."""

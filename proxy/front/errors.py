@@ -145,6 +145,12 @@ def from_rule(rule: str, rejection: Rejection, image: str) -> Refusal:
     return Refusal(403, "DENIED", one_line(text), rejection.reason, rule=rule)
 
 
+def unusable(image: str, why: str) -> Refusal:
+    """Say that Docker could not use an accepted image, and would ask another registry for it."""
+    words = f"accepted, but this Docker cannot use it: {why}"
+    return Refusal(403, "DENIED", one_line(f"sealgate: {short_image(image)}: {words}"), "unusable")
+
+
 def unknown_blob(image: str) -> Refusal:
     """Say that no accepted manifest of this repository names this blob."""
     words = "blob refused: no manifest that was let through names it; pull the image's manifest first"

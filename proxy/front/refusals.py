@@ -20,7 +20,9 @@ body that is short.
 It moves on after every error but ESRCH, which it knows by the text "no such process"; a redirect to a scheme that
 does not exist becomes an error that quotes the address. For a layer the address must not even parse (a space and a
 colon before the first slash), and "no space left on device" keeps it from five tries. A config blob that fails makes
-it move on whatever the answer, so `front/blobs` lets small configs through: a config runs nothing.
+it move on whatever the answer: so no manifest is answered before its config is here, the config of a refused image is
+let through (it runs nothing), and one that is asked for and cannot be had is waited for, without an answer. It moves on
+from an image that it cannot use, too, which is therefore refused (`front/usable`).
 
 A client that was told this proxy's own name has nowhere else to go; it gets the plain form: the status, the message
 as the first OCI error, and as the reason phrase (all that containerd 1.6 and 1.7 show). HTTP/2 has no reason phrase.
@@ -72,11 +74,16 @@ class Answer:
 
 def answer(asked: Asked, refusal: Refusal, form: Form) -> Answer:
     """Return the response that stops the client that asked this. Pure."""
-    if form is Form.PLAIN or asked.is_explicit or asked.kind not in PULLS:
+    if form is Form.PLAIN or asked.is_explicit or not _is_pull(asked):
         return _plain(asked, refusal)
     if _is_signature_lookup(asked, refusal):
         return _no_signatures(refusal.message)
     return _hold(asked, refusal.message, "denied" if asked.names_registry else "refused")
+
+
+def _is_pull(asked: Asked) -> bool:
+    """Say whether a client may get content elsewhere if this fails: `docker pull --all-tags` begins with the list."""
+    return asked.kind in PULLS or (asked.kind is Kind.TAGS and asked.is_classic_docker)
 
 
 def _is_signature_lookup(asked: Asked, refusal: Refusal) -> bool:
@@ -125,7 +132,7 @@ def _hold(asked: Asked, message: str, word: str) -> Answer:  # noqa: PLR0911 (a 
         if _GO_AGENT.match(asked.agent):
             return Answer(200, headers={"Content-Type": OCI_MANIFEST}, form=Form.HOLD, trailer=_no_fields(message))
         return _text(message, OCI_MANIFEST)
-    if asked.kind is Kind.MANIFESTS:
+    if asked.kind is not Kind.BLOBS:
         return _redirect_nowhere(f"{word}: {message} [{_ESRCH}]")
     if asked.dialect is Dialect.CONTAINERS_IMAGE:
         return _redirect_nowhere(f"{word}: {message}")

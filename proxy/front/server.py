@@ -2,23 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from aiohttp import web
 
 from proxy.front import errors
-from proxy.front.blobs import Blobs, blob_headers, is_known, not_modified
+from proxy.front.agents import Docker, docker_of
+from proxy.front.blobs import Blobs
 from proxy.front.errors import Outcome, Refusal
 from proxy.front.external import ExternalUrls, fetched_elsewhere
+from proxy.front.granting import Granting, Refused, check_name, client_of, would_move_on
 from proxy.front.heads import Unreadable
 from proxy.front.listings import Referrers, Tags
 from proxy.front.manifests import manifest_response
 from proxy.front.refusals import Answer, Form, answer
 from proxy.front.routes import PULLS, Asked, Dialect, Kind, Namespaces, guess, guess_head, parse
 from proxy.front.trailer import BrokenTrailer
-from proxy.front.warm import Warm
-from proxy.gate import Gate
+from proxy.front.warm import Warm, always
+from proxy.gate import BlobGrant, Gate, Pulled
 from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, RegistryError, UnavailableError
 from proxy.oci.manifest import Manifest
@@ -27,12 +29,6 @@ from proxy.policy.model import Decision, Mode
 from proxy.upstream.admission import Use
 from proxy.upstream.table import Upstreams
 from proxy.verdict import Accepted
-
-# Docker's classic store gives up on /v2/ after 15 s, containerd 2.3 and BuildKit on any header after 30 s; then they go
-# to the next registry (measured). So an answer is there before that, whatever the upstream does.
-MANIFEST_SECONDS = 18.0
-
-T = TypeVar("T")
 
 
 class Observer(Protocol):
@@ -84,6 +80,12 @@ class Observer(Protocol):
         ...
 
 
+# Docker's classic store gives up on /v2/ after 15 s, containerd 2.3 and BuildKit on any header after 30 s; then they go
+# to the next registry (measured). So an answer is there before that, whatever the upstream does.
+MANIFEST_SECONDS = 18.0
+
+T = TypeVar("T")
+
 # What is written of a name that could not be read: longer than any that can (distribution-spec: 255, and a digest).
 IMAGE_TEXT_MAX = 400
 
@@ -91,13 +93,6 @@ IMAGE_TEXT_MAX = 400
 _NO_ACCOUNTS = 'Basic realm="sealgate: no accounts, no password is checked"'
 
 _MISSING = {Kind.BLOBS: "BLOB_UNKNOWN", Kind.TAGS: "NAME_UNKNOWN"}
-
-
-@dataclass
-class _Refused(Exception):  # noqa: N818 (no error: it carries a refusal to the one place that answers it)
-    refusal: Refusal
-    image: str
-    decision: Decision | None = None
 
 
 class Front:
@@ -122,6 +117,7 @@ class Front:
         self._external_urls = external_urls
         self._upstreams = upstreams
         self._blobs = blobs
+        self._granting = Granting(gate, self._grant, blobs, form, observer)
         self._namespaces = namespaces
         self._form = form
         self._warm = warm
@@ -170,18 +166,18 @@ class Front:
             asked = self._namespaces.placed(parse(request.method, request.raw_path, request.headers))
         except MalformedError as err:
             asked = guess(request.method, request.raw_path, request.headers)
-            no = _Refused(errors.bad_request(err), request.raw_path[:IMAGE_TEXT_MAX])
+            no = Refused(errors.bad_request(err), request.raw_path[:IMAGE_TEXT_MAX])
             return asked.kind, *self._refuse(request, asked, no)
         try:
             response = await self._serve(request, asked)
-        except _Refused as no:
+        except Refused as no:
             return asked.kind, *self._refuse(request, asked, no)
         except Exception as err:  # noqa: BLE001 (a mistake of ours must not send the client to another registry)
             self._observer.failed(request.raw_path, err)
-            return asked.kind, *self._refuse(request, asked, _Refused(errors.our_mistake(), asked.name))
+            return asked.kind, *self._refuse(request, asked, Refused(errors.our_mistake(), asked.name))
         return asked.kind, response, response.status
 
-    def _refuse(self, request: web.BaseRequest, asked: Asked, no: _Refused) -> tuple[web.StreamResponse, int]:
+    def _refuse(self, request: web.BaseRequest, asked: Asked, no: Refused) -> tuple[web.StreamResponse, int]:
         refusal = no.refusal if no.refusal.id else errors.with_id(no.refusal, self._new_id())
         given = answer(asked, refusal, self._form)
         if asked.kind in PULLS:
@@ -192,49 +188,46 @@ class Front:
         match asked.kind:
             case Kind.PING:
                 if "Authorization" in request.headers:
-                    raise _Refused(errors.no_accounts(), "")
+                    raise Refused(errors.no_accounts(), "")
                 return _ping(asked)
             case Kind.UNSUPPORTED:
-                raise _Refused(errors.unsupported(asked.method), request.raw_path[:IMAGE_TEXT_MAX])
+                raise Refused(errors.unsupported(asked.method), request.raw_path[:IMAGE_TEXT_MAX])
         what = ("@" if asked.by_digest else ":") + asked.reference if asked.reference else ""
         image = f"{asked.ns + '/' if asked.ns else ''}{asked.name}{what}"[:IMAGE_TEXT_MAX]
         try:
             repository = self._namespaces.repository(asked)
             image = f"{repository}{what}"
-            self._check_name(repository, image)
+            if asked.kind is Kind.BLOBS:
+                return await self._granting.serve(request, asked, repository, image)
+            check_name(self._gate, repository, image)
             match asked.kind:
                 case Kind.MANIFESTS:
                     return await self._manifest(request, asked, repository, image)
-                case Kind.BLOBS:
-                    return await self._blob(request, asked, repository, image)
                 case Kind.TAGS:
                     return await _in_time(lambda: self._tags.response(asked, repository))
                 case _:
                     return await _in_time(lambda: self._referrers.response(asked, repository))
         except MalformedError as err:
-            raise _Refused(errors.bad_request(err), image) from None
+            raise Refused(errors.bad_request(err), image) from None
         except RegistryError as err:
-            raise _Refused(errors.from_error(err, image, _MISSING.get(asked.kind, "MANIFEST_UNKNOWN")), image) from None
-
-    def _check_name(self, repository: Repository, image: str) -> None:
-        """Refuse every read of a repository that no image may come from, before anything is asked for it."""
-        no = self._gate.refused_by_name(repository)
-        if no is not None:
-            raise _Refused(errors.from_rule(*no, image), image)
+            raise Refused(errors.from_error(err, image, _MISSING.get(asked.kind, "MANIFEST_UNKNOWN")), image) from None
 
     async def _manifest(
         self, request: web.BaseRequest, asked: Asked, repository: Repository, image: str
     ) -> web.StreamResponse:
         reference = Reference.of(repository, asked.reference)
+        docker = docker_of(asked.agent) if would_move_on(asked, self._form) else None
         try:
-            pulled = await _in_time(lambda: self._gate.pull(reference, _client(request)))
+            pulled, why = await _in_time(lambda: self._pull(reference, docker, client_of(request)))
         except RegistryError as err:  # malformed is the image's fault, not the request's
-            raise _Refused(errors.from_manifest_error(err, image), image) from None
+            raise Refused(errors.from_manifest_error(err, image), image) from None
         if pulled.decision is not None and not pulled.decision.served:
-            raise _Refused(errors.from_decision(pulled.decision, image), image, pulled.decision)
+            raise Refused(errors.from_decision(pulled.decision, image), image, pulled.decision)
         elsewhere = fetched_elsewhere(pulled.manifest)
         if elsewhere is not None and self._refuses_external(pulled.decision):
-            raise _Refused(errors.external(image, elsewhere), image)
+            raise Refused(errors.external(image, elsewhere), image)
+        if why is not None:
+            raise Refused(errors.unusable(image, why), image)
         response = manifest_response(pulled, asked.ns, image, elsewhere)
         if pulled.decision is None:  # never from memory, for each one that is served is told of
             if request.method == "GET":
@@ -246,46 +239,28 @@ class Front:
         if request.method == "GET":
             self._blobs.prefetch(repository, pulled.manifest)
         if pulled.rules is self._gate.rules:
-            self._warm.put(request, response, pulled.expires)
+            holds = partial(self._blobs.configs.are_here, pulled.manifest) if docker is not None else always
+            self._warm.put(request, response, pulled.expires, holds)
         return response
 
     def _refuses_external(self, decision: Decision | None) -> bool:
         """Return whether a manifest is refused for what clients fetch past us; a mode that only warns refuses none."""
         return self._external_urls is ExternalUrls.REFUSE and decision is not None and decision.mode is Mode.ENFORCE
 
-    async def _blob(
-        self, request: web.BaseRequest, asked: Asked, repository: Repository, image: str
-    ) -> web.StreamResponse:
-        digest = Digest.parse(asked.reference)
-        try:
-            grant = await _in_time(lambda: self._gate.blob(repository, digest, _client(request)))
-            if grant is not None and grant.served and is_known(request.headers, digest):
-                return not_modified(digest)
-            if grant is not None and grant.served and request.method == "HEAD":
-                return web.Response(headers=blob_headers(digest, grant.member.size))
-            if grant is not None and grant.decision is None:
-                content = await self._blobs.small.artifact(repository, grant)
-                return web.Response(body=content, headers=blob_headers(digest, len(content)))
-            if grant is not None and grant.served:
-                return await self._blobs.send(request, repository, grant.member)
-        except MalformedError as err:
-            raise _Refused(errors.from_error(err, image), image) from None
-        if self._would_move_on(asked):
-            config = await self._blobs.small.config(repository, digest)
-            if config is not None:
-                return web.Response(body=config, headers=blob_headers(digest, len(config)))
-        if grant is None or grant.decision is None:
-            raise _Refused(errors.unknown_blob(image), image)
-        raise _Refused(errors.from_decision(grant.decision, image), image, grant.decision)
+    async def _grant(self, repository: Repository, digest: Digest, client: str) -> BlobGrant | None:
+        return await _in_time(lambda: self._gate.blob(repository, digest, client))
 
-    def _would_move_on(self, asked: Asked) -> bool:
-        """Say whether this is a GET of Docker's classic store, which a refused config sends to the next registry."""
-        return (
-            self._form is Form.HOLD
-            and asked.method == "GET"
-            and asked.dialect is Dialect.DOCKER
-            and not asked.is_explicit
-        )
+    async def _pull(self, reference: Reference, docker: Docker | None, client: str) -> tuple[Pulled, str | None]:
+        """Return what is decided, and why this Docker, if it is one, cannot use what is served; its config is here."""
+        pulled = await self._gate.pull(reference, client)
+        if docker is None or (pulled.decision is not None and not pulled.decision.served):
+            return pulled, None
+        if pulled.decision is None:  # a signature or another document, which tools read and Docker cannot use
+            return pulled, "it is no image" if docker.named else None
+        try:
+            return pulled, await self._blobs.configs.why_unusable(reference.repository, pulled.manifest, docker)
+        except RegistryError as err:
+            raise UnavailableError(f"the config of this image cannot be had: {err}") from None
 
 
 async def _in_time(work: Callable[[], Awaitable[T]]) -> T:
@@ -308,10 +283,6 @@ def _ping(asked: Asked) -> web.Response:
     if asked.dialect is Dialect.CONTAINERS_IMAGE:
         headers["WWW-Authenticate"] = _NO_ACCOUNTS
     return web.Response(body=b"{}", headers=headers)
-
-
-def _client(request: web.BaseRequest) -> str:
-    return request.remote or "unknown"
 
 
 def _response(given: Answer) -> web.StreamResponse:

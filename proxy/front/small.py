@@ -6,10 +6,10 @@ other, and a config that nobody was granted is had from the store only where the
 
 import asyncio
 from contextlib import aclosing, closing, suppress
-from typing import Any
 
 from cachetools import LRUCache
 
+from proxy.front.configs import CONFIG_BYTES_MAX
 from proxy.gate import BlobGrant
 from proxy.gate.transfers import Transfers
 from proxy.oci.archives import is_text, reads_as_tar
@@ -23,12 +23,14 @@ from proxy.oci.strict_json import loads_object
 from proxy.stores.content import StoredBlob
 from proxy.upstream.table import Upstreams
 
-# Image configs are some kilobytes; the largest published ones stay below 256 KiB.
-CONFIG_BYTES_MAX = 256 * 1024
 # As long as clients wait for a first byte, and for these there is nothing to send before the last.
 SECONDS = 25.0
 # Configs that a repository is known to have, some 300 bytes each. One that is forgotten is fetched again.
 CONFIGS_MAX = 10_000
+# Configs of refused images that are fetched and read at once, up to CONFIG_BYTES_MAX of memory each.
+LOOKED_AT_ONCE = 8
+# What a JSON object begins with (RFC 8259, section 2): of anything else no more is read.
+_JSON_STARTS = (b"{", b" ", b"\t", b"\n", b"\r")
 
 
 class SmallBlobs:
@@ -38,6 +40,7 @@ class SmallBlobs:
         self._upstreams = upstreams
         self._transfers = transfers
         self._configs: LRUCache[tuple[Repository, Digest], int] = LRUCache(CONFIGS_MAX)
+        self._looking = asyncio.Semaphore(LOOKED_AT_ONCE)
 
     async def artifact(self, repository: Repository, grant: BlobGrant) -> bytes:
         """Return a blob of an artifact: text, or MalformedError. Raises oci.errors.
@@ -80,9 +83,16 @@ class SmallBlobs:
         return content
 
     async def config(self, repository: Repository, digest: Digest) -> bytes | None:
-        """Return a blob that is a small image config (image-spec, config.md), None if it is anything else.
+        """Return a blob that is an image config and can be had; None for anything else."""
+        with suppress(RegistryError):
+            return await self.config_or_error(repository, digest)
+        return None
 
-        Only for Docker's classic store, which would go on to the next registry if it were refused.
+    async def config_or_error(self, repository: Repository, digest: Digest) -> bytes | None:
+        """Return a blob that is an image config (image-spec, config.md), None for what nobody can take for one.
+
+        Only for Docker's classic store, which would go on to the next registry if it were refused. Raises oci.errors if
+        it cannot be had, and MalformedError if it may be taken for a config and is not let through.
         """
         size = self._configs.get((repository, digest))
         if size is not None:
@@ -92,34 +102,31 @@ class SmallBlobs:
                     content = await self._checked(stored)
                 if content is not None:
                     return content
-        return await self._fetched_config(repository, digest)
+        async with self._looking:
+            return await self._fetched_config(repository, digest)
 
     async def _fetched_config(self, repository: Repository, digest: Digest) -> bytes | None:
         pieces = bytearray()
-        try:
-            async with self._upstreams.open_blob(repository, digest, range_header=None) as stream:
-                async for chunk in stream.chunks:
-                    pieces += chunk
-                    if len(pieces) > CONFIG_BYTES_MAX:
-                        return None
-            content = bytes(pieces)
-            config = await asyncio.to_thread(_read_config, content)
-        except RegistryError:
-            return None
-        if not digest.matches(content) or not _is_config(config):
-            return None
+        async with self._upstreams.open_blob(repository, digest, range_header=None) as stream:
+            async for chunk in stream.chunks:
+                pieces += chunk
+                if not pieces.startswith(_JSON_STARTS):
+                    return None
+                if len(pieces) > CONFIG_BYTES_MAX:
+                    raise MalformedError(f"more than {CONFIG_BYTES_MAX} bytes, of which none are let through")
+        content = bytes(pieces)
+        if not digest.matches(content):
+            raise CorruptError(f"the upstream's bytes do not have the digest {digest}")
+        await asyncio.to_thread(_check_config, content)
         self._configs[repository, digest] = len(content)
         self._transfers.put(repository, digest, content)
         return content
 
 
-def _read_config(content: bytes) -> dict[str, Any]:
+def _check_config(content: bytes) -> None:
     config = loads_object(content, "the config")
     CONFIG.check(config, "the config")
     if reads_as_tar(content):
         raise MalformedError("the config is an archive as well")
-    return config
-
-
-def _is_config(config: dict[str, Any]) -> bool:
-    return isinstance(config.get("rootfs"), dict) and isinstance(config.get("architecture"), str)
+    if not isinstance(config.get("rootfs"), dict) or not isinstance(config.get("architecture"), str):
+        raise MalformedError("no config of an image")

@@ -10,6 +10,7 @@ from aiohttp import HttpVersion11, web
 from cachetools import LRUCache
 
 from proxy.front.connection import whole
+from proxy.front.routes import CONTAINERS_IMAGE_HEADER
 
 # Bodies kept in memory, in bytes: some two thousand usual manifests. For others the gate is asked.
 WARM_BYTES = 16 * 1024 * 1024
@@ -64,24 +65,47 @@ class _Entry:
     body: bytes = field(repr=False)
     stale: datetime
     response: _Ready
+    holds: Callable[[], bool]
+
+
+# Who asks, as far as it decides on the answer, in as many characters at most.
+_AGENT_MAX = 512
+_NS = re.compile(r"[?&]ns=", re.ASCII)
+
+
+def _key_of(request: web.BaseRequest) -> tuple[str, str, str]:
+    """Return what decides on an answer: method and path, and but for containerd the client's name.
+
+    What Docker's classic store cannot use is refused to it, and to others it is served.
+    """
+    if not request.raw_path.isascii() or _NS.search(request.raw_path) is not None:
+        return request.method, request.raw_path, ""
+    marked = CONTAINERS_IMAGE_HEADER in request.headers
+    return request.method, request.raw_path, f"{marked:d} {request.headers.get('User-Agent', '')}"
+
+
+def always() -> bool:
+    """Say yes: for what holds until it expires."""
+    return True
 
 
 class Warm:
-    """Manifest responses by request line, each until the tag or the verdict behind it expires.
+    """Manifest responses by request line and client, each until the tag or the verdict behind it expires.
 
-    Nothing but method and path decides which response it is, so that the same bytes of a request bring the same one.
+    Nothing but method, path and two headers decides which response it is, so that the same bytes of a request bring the
+    same one.
     """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
-        self._entries: LRUCache[tuple[str, str], _Entry] = LRUCache(
+        self._entries: LRUCache[tuple[str, str, str], _Entry] = LRUCache(
             WARM_BYTES, getsizeof=lambda entry: 2 * len(entry.body) + _ENTRY_BYTES
         )
-        self._requests: LRUCache[bytes, tuple[str, str]] = LRUCache(_REQUESTS_MAX)
+        self._requests: LRUCache[bytes, tuple[str, str, str]] = LRUCache(_REQUESTS_MAX)
 
     def get(self, request: web.BaseRequest) -> web.StreamResponse | None:
         """Return a response for this request line, if one is remembered that still holds."""
-        key = request.method, request.raw_path
+        key = _key_of(request)
         response = self._current(key)
         if response is None or request.version != HttpVersion11 or not request.keep_alive:
             return None
@@ -94,42 +118,52 @@ class Warm:
         response = self._current(key) if key is not None else None
         return (key[0], response.content) if key is not None and response is not None else None
 
-    def _current(self, key: tuple[str, str]) -> _Ready | None:
+    def _current(self, key: tuple[str, str, str]) -> _Ready | None:
         entry = self._entries.get(key)
         if entry is None:
             return None
         now = self._clock()
         if not entry.since <= now < entry.expires:  # a clock that is set back makes nothing last longer
             return None
+        if not entry.holds():
+            del self._entries[key]
+            return None
         if entry.stale <= now:
             entry.stale, entry.response = _dated(now, entry.head, entry.body)
         return entry.response
 
-    def _know(self, content: bytes | None, key: tuple[str, str]) -> None:
+    def _know(self, content: bytes | None, key: tuple[str, str, str]) -> None:
         """Know a request again, but none with credentials: they are not kept."""
         if content is None or _CREDENTIALS.search(content) is not None:
             return
-        if content.startswith(" ".join([*key, "HTTP/1.1\r\n"]).encode("ascii")):
+        if content.startswith(" ".join([*key[:2], "HTTP/1.1\r\n"]).encode("ascii")):
             self._requests[content] = key
 
     def clear(self) -> None:
         """Forget everything: other rules hold."""
         self._entries.clear()
 
-    def put(self, request: web.BaseRequest, response: web.Response, expires: datetime) -> None:
-        """Remember a response of status 200 that has all its headers; a large one is not kept, nor a long path.
+    def put(
+        self,
+        request: web.BaseRequest,
+        response: web.Response,
+        expires: datetime,
+        holds: Callable[[], bool] = always,
+    ) -> None:
+        """Remember a response of status 200 that has all its headers, until it expires or `holds` says no.
 
-        Nor is one that is no ASCII: no name is, and which bytes it came in cannot be told.
+        A large one is not kept, nor a long path or name. Nor is one that is no ASCII: no name is, and which bytes it
+        came in cannot be told.
         """
         body = response.body if isinstance(response.body, bytes) else b""
-        path = request.raw_path
-        if len(body) > _BODY_BYTES_MAX or len(path) > _PATH_MAX or not path.isascii():
+        key = _key_of(request)
+        if len(body) > _BODY_BYTES_MAX or len(key[1]) > _PATH_MAX or len(key[2]) > _AGENT_MAX or not key[1].isascii():
             return
         head = "\r\n".join(["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in response.headers.items())])
         sent = b"" if request.method == "HEAD" else body
         now = self._clock()
         dated = _dated(now, head.encode("ascii"), sent)
-        self._entries[request.method, path] = _Entry(now, expires, head.encode("ascii"), sent, *dated)
+        self._entries[key] = _Entry(now, expires, head.encode("ascii"), sent, *dated, holds)
 
 
 def _dated(now: datetime, head: bytes, body: bytes) -> tuple[datetime, _Ready]:

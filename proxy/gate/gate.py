@@ -17,7 +17,7 @@ from proxy.gate.memory import Memory
 from proxy.oci.artifacts import ArtifactKind
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, RegistryError
-from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
+from proxy.oci.manifest import IMAGE_CONFIG_TYPES, INDEX_TYPES, MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.evaluate import refused_by_name
 from proxy.policy.explain import explain
@@ -166,6 +166,11 @@ class Gate:
         if grant is not None and grant.served and rules is self._rules:
             self._grants.put((repository, digest), grant, self._clock(), grant.expires)
         return grant
+
+    async def is_config(self, repository: Repository, digest: Digest) -> bool | None:
+        """Say whether a manifest of this repository names the blob as the config of an image; None if none is known."""
+        parents = await self._memory.memberships.parents(repository, digest)
+        return any(parent.member.media_type in IMAGE_CONFIG_TYPES for parent in parents) if parents else None
 
     # From bytes to a decision
 

@@ -115,6 +115,10 @@ class Transfers:
         self._observer.looked_up("content", hit=stored is not None)
         return stored
 
+    def has(self, digest: Digest, size: int) -> bool:
+        """Say whether the blob lies in the store, which is no use of it."""
+        return self._store is not None and self._store.has(digest, size)
+
     def put(self, repository: Repository, digest: Digest, content: bytes) -> None:
         """Keep a blob in the store that this repository has sent, in the background, and where that can be done."""
         if self._store is not None:

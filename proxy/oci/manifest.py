@@ -20,6 +20,17 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_LIST})
 MANIFEST_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+# What Docker takes for the config of an image (moby, distribution/registry.go, defaultImageTypes): the last three stand
+# in manifests that early registries wrote.
+IMAGE_CONFIG_TYPES = frozenset(
+    {
+        "application/vnd.oci.image.config.v1+json",
+        "application/vnd.docker.container.image.v1+json",
+        "application/octet-stream",
+        "application/json",
+        "text/html",
+    }
+)
 # Docker image manifest version 2, schema 1: its digest does not cover its own bytes, so digests verify nothing.
 SCHEMA1_TYPES = frozenset(
     {

@@ -131,7 +131,7 @@ async def test_a_stop_in_mid_transfer_leaves_nothing(config, monkeypatch):
     monkeypatch.setattr("proxy.gate.fetching.Fetcher._take", hanging)
     incoming = config.parent / "state" / "content" / "incoming"
     async with running(load(config)) as at:
-        assert await status(f"{at.registry}/v2/team/good/manifests/1") == 200
+        assert await status(f"{at.registry}/v2/team/good/manifests/1?ns=docker.io") == 200
         await begun.wait()  # the config comes in by itself
         assert len(list(incoming.iterdir())) == 1
     assert list(incoming.iterdir()) == []

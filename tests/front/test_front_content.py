@@ -40,7 +40,7 @@ async def proxied(folder, made=None, room=ROOM, **options):
     with opened(folder, room) as store:
         async with serve(made) as url, running(url, content=store, **options) as stack:
             stack.registry, stack.store = made, store
-            await stack.get(MANIFEST, "HEAD")
+            await stack.get(MANIFEST + "?ns=docker.io", "HEAD")
             yield stack
 
 
@@ -246,7 +246,7 @@ async def test_what_is_wrong_is_cut_and_then_held(tmp_path, status, headers, chu
 
     with opened(tmp_path, ROOM) as store:
         async with serve(made) as true, listening(lying) as url, running(url, content=store) as stack:
-            await stack.get(MANIFEST, "HEAD")
+            await stack.get(MANIFEST + "?ns=docker.io", "HEAD")
             for _ in range(3):
                 # A transfer may fail before the reader has looked at it; then it is an answer at once.
                 with suppress(ClientPayloadError, ClientConnectionError):

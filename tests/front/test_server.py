@@ -586,6 +586,7 @@ async def test_a_large_manifest_is_served_but_not_kept_as_bytes():
     made = registry()
     document = json.loads(GOOD.body) | {"annotations": {"pad": "x" * 100_000}}
     large = json.dumps(document).encode()
+    GOOD.add_to(made, "library/large")
     made.add_manifest("library/large", GOOD.media_type, large, "1")
     sign(made, "library/large", GOOD.media_type, large)
     async with serve(made) as url, running(url) as stack:
@@ -632,6 +633,7 @@ async def test_a_client_that_asks_and_does_not_read_is_waited_for():
     document = json.loads(GOOD.body) | {"annotations": {"pad": "x" * 60_000}}
     body = json.dumps(document).encode()
     made = registry()
+    GOOD.add_to(made, "library/wide")
     made.add_manifest("library/wide", GOOD.media_type, body, "1")
     sign(made, "library/wide", GOOD.media_type, body)
     asked = 500  # 30 MB of answers: more than all buffers between us and a client take

@@ -1,0 +1,169 @@
+"""What Docker's classic store can use of a manifest: the rest it gives up, and asks Docker Hub for the same tag.
+
+Whoever may push can move a tag to an accepted image that Docker cannot use, and so hand the tag to Docker Hub. So what
+this client cannot use is refused in the form that stops it. Sources: moby, distribution/pull_v2.go (pullTag,
+pullSchema2Layers, filterManifests), distribution/registry.go, distribution/config.go and image/store.go, of 20.10, 23
+and 29; containerd, platforms/compare.go; docker/distribution, manifest/*.
+
+Not seen here: what a layer holds (one that is no archive, is compressed otherwise than its type says, or has another
+diff_id), and the platform that somebody asks for by `docker pull --platform`, which Docker tells no registry.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.front.agents import Docker
+from proxy.oci.errors import MalformedError
+from proxy.oci.manifest import DOCKER_LIST, DOCKER_MANIFEST, IMAGE_CONFIG_TYPES, Manifest
+from proxy.oci.members import CONFIG
+from proxy.oci.platforms import Platform
+from proxy.oci.strict_json import loads_object
+
+# moby, layer/layer_store.go, maxLayerDepth.
+LAYERS_MAX = 125
+# Moby reads layers of Zstandard since 23.0 (its release notes).
+_ZSTD_SINCE = (23, 0)
+# Docker takes an entry without a platform for any since 23.0 (pull_v2_unix.go), and 386 for amd64 since 20.10.
+_ANY_SINCE = (23, 0)
+_386_SINCE = (20, 10)
+_ROOTFS = "application/vnd.docker.image.rootfs"
+_LAYERS = frozenset(
+    {f"{_ROOTFS}.{kind}.tar{form}" for kind in ("diff", "foreign.diff") for form in ("", ".gzip", ".zstd")}
+    | {
+        f"application/vnd.oci.image.layer.{kind}v1.tar{form}"
+        for kind in ("", "nondistributable.")
+        for form in ("", "+gzip", "+zstd")
+    }
+    | {"application/octet-stream", "application/json", "text/html"}  # as for configs: of early registries
+)
+# RFC 3339, as Go's time.Time is read from JSON.
+_TIME = re.compile(
+    r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?(?:Z|[+-][0-2][0-9]:[0-5][0-9])",
+    re.ASCII,
+)
+_TEXTS = ("architecture", "os", "os.version", "variant")
+_LISTS = ("os.features", "features")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What decides of a config: the system it is for, and how many layers it and its history have."""
+
+    os: str
+    layers: int
+    history: int
+
+
+def why_unusable(manifest: Manifest, docker: Docker) -> str | None:
+    """Return why this Docker cannot use a manifest or an index, None where nothing is known against it."""
+    document = loads_object(manifest.body, "the manifest")
+    if manifest.media_type in {DOCKER_LIST, DOCKER_MANIFEST} and document.get("mediaType") is None:
+        return "the manifest does not state its media type"
+    if manifest.is_index:
+        return _why_no_child(document["manifests"] or [], docker)
+    if manifest.config is not None and manifest.config.media_type not in IMAGE_CONFIG_TYPES:
+        return f"no image: its config is {manifest.config.media_type!a:.80}"
+    return _why_no_layers(manifest, docker)
+
+
+def _why_no_layers(manifest: Manifest, docker: Docker) -> str | None:
+    for layer in manifest.layers:
+        if layer.media_type not in _LAYERS:
+            return f"a layer is {layer.media_type!a:.80}"
+        if docker.named and "zstd" in layer.media_type and not _is_since(docker, _ZSTD_SINCE):
+            return "a layer is compressed with zstd, which Docker reads since 23.0"
+    if len(manifest.layers) > LAYERS_MAX:
+        return f"{len(manifest.layers)} layers, more than the {LAYERS_MAX} that Docker stacks"
+    return None
+
+
+def why_unusable_config(manifest: Manifest, config: Config, docker: Docker) -> str | None:
+    """Return why this Docker cannot use an image with this config, None where nothing is known against it."""
+    if docker.platform is not None and config.os and config.os.lower() != docker.platform.os:
+        return f"for {config.os!a:.40}, and this Docker runs on {docker.platform.os}"
+    if config.layers != len(manifest.layers):
+        return f"the config has {config.layers} layers, the manifest {len(manifest.layers)}"
+    if config.history > config.layers:
+        return "the config has more layers in its history than in its rootfs"
+    return None
+
+
+def read_config(content: bytes, tokens_max: int) -> Config:
+    """Read an image config (image-spec, config.md) as Docker does; MalformedError where Docker cannot."""
+    document = loads_object(content, "the config", tokens_max)
+    CONFIG.check(document, "the config")
+    os, rootfs, history = document.get("os"), document.get("rootfs"), document.get("history") or []
+    if not isinstance(rootfs, dict):
+        raise MalformedError("the config has no rootfs")
+    layers = rootfs.get("diff_ids") or []
+    if not _are_texts(layers) or not isinstance(os or "", str) or not _is_time(document.get("created")):
+        raise MalformedError("the config has members of other types than an image's")
+    if not isinstance(history, list) or not all(isinstance(step, dict) for step in history):
+        raise MalformedError("the history of the config is no list of objects")
+    return Config(os or "", len(layers), sum(not step.get("empty_layer") for step in history))
+
+
+def _why_no_child(entries: Sequence[Mapping[str, Any]], docker: Docker) -> str | None:
+    if not all(_is_readable(entry.get("platform")) for entry in entries):
+        return "the index has a platform that cannot be read"
+    if docker.platform is None:
+        if docker.named:
+            return "an index, and the client does not say its platform (User-Agent)"
+        return None if entries else "an empty index"
+    if any(_suits(entry.get("platform") or {}, docker, docker.platform) for entry in entries):
+        return None
+    return f"the index has nothing for {docker.platform}"
+
+
+def _is_readable(platform: object) -> bool:
+    if platform is None:
+        return True
+    return (
+        isinstance(platform, dict)
+        and all(isinstance(platform.get(name) or "", str) for name in _TEXTS)
+        and all(_are_texts(platform.get(name) or []) for name in _LISTS)
+    )
+
+
+def _suits(entry: Mapping[str, Any], docker: Docker, own: Platform) -> bool:
+    """Say whether Docker takes the entry for its own platform, whatever variant that is."""
+    os, architecture, variant = (entry.get(name) or "" for name in ("os", "architecture", "variant"))
+    if not (os or architecture or variant):
+        return own.os != "windows" and _is_since(docker, _ANY_SINCE)
+    offered = Platform.of(os.lower(), architecture.lower(), variant.lower())
+    if offered.os != own.os:
+        return False
+    if own.os == "windows":
+        return offered.architecture == own.architecture and _is_no_newer(entry.get("os.version") or "", docker.build)
+    match own.architecture, offered.architecture:
+        case ("arm" | "arm64", "arm"):
+            variants = {"", "v5", "v6", "v7"}
+        case ("amd64", "386"):
+            variants = {""} if _is_since(docker, _386_SINCE) else set()
+        case ("amd64", "amd64"):
+            variants = {"", "v1"}
+        case _:
+            variants = {""} if offered.architecture == own.architecture else set()
+    return offered.variant in variants
+
+
+def _is_no_newer(version: str, build: int | None) -> bool:
+    """Say whether an image for this version of Windows (`10.0.17763.1`) runs on the build of the host."""
+    if not version:
+        return True
+    parts = version.split(".")
+    return build is not None and len(parts) > 2 and parts[2].isdecimal() and int(parts[2]) <= build  # noqa: PLR2004
+
+
+def _is_since(docker: Docker, version: tuple[int, int]) -> bool:
+    return docker.version is not None and docker.version >= version
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _is_time(value: object) -> bool:
+    return value is None or (isinstance(value, str) and _TIME.fullmatch(value) is not None)
