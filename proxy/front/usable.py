@@ -94,15 +94,15 @@ def read_config(content: bytes, tokens_max: int) -> Config:
     """Read an image config (image-spec, config.md) as Docker does; MalformedError where Docker cannot."""
     document = loads_object(content, "the config", tokens_max)
     CONFIG.check(document, "the config")
-    os, rootfs, history = document.get("os"), document.get("rootfs"), document.get("history") or []
+    os, rootfs, history = _given(document, "os", ""), document.get("rootfs"), _given(document, "history", [])
     if not isinstance(rootfs, dict):
         raise MalformedError("the config has no rootfs")
-    layers = rootfs.get("diff_ids") or []
-    if not _are_texts(layers) or not isinstance(os or "", str) or not _is_time(document.get("created")):
+    layers = _given(rootfs, "diff_ids", [])
+    if not _are_texts(layers) or not isinstance(os, str) or not _is_time(document.get("created")):
         raise MalformedError("the config has members of other types than an image's")
     if not isinstance(history, list) or not all(isinstance(step, dict) for step in history):
         raise MalformedError("the history of the config is no list of objects")
-    return Config(os or "", len(layers), sum(not step.get("empty_layer") for step in history))
+    return Config(os, len(layers), sum(not step.get("empty_layer") for step in history))
 
 
 def _why_no_child(entries: Sequence[Mapping[str, Any]], docker: Docker) -> str | None:
@@ -122,8 +122,8 @@ def _is_readable(platform: object) -> bool:
         return True
     return (
         isinstance(platform, dict)
-        and all(isinstance(platform.get(name) or "", str) for name in _TEXTS)
-        and all(_are_texts(platform.get(name) or []) for name in _LISTS)
+        and all(isinstance(_given(platform, name, ""), str) for name in _TEXTS)
+        and all(_are_texts(_given(platform, name, [])) for name in _LISTS)
     )
 
 
@@ -159,6 +159,12 @@ def _is_no_newer(version: str, build: int | None) -> bool:
 
 def _is_since(docker: Docker, version: tuple[int, int]) -> bool:
     return docker.version is not None and docker.version >= version
+
+
+def _given(document: Mapping[str, Any], member: str, absent: object) -> Any:  # noqa: ANN401 (of any type)
+    """Return a member; one that is null is absent, to Go."""
+    value = document.get(member)
+    return absent if value is None else value
 
 
 def _are_texts(value: object) -> bool:

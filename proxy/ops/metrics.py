@@ -62,6 +62,7 @@ _REFUSALS = frozenset(Reason) | {
     "undetermined",
     "refused",
     "unknown_blob",
+    "unusable",
     "name_invalid",
     "name_unknown",
     "not_found",

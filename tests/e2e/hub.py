@@ -32,7 +32,9 @@ class Request(NamedTuple):
     user_agent: str
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Serves a shelf, one connection at a time."""
+
     protocol_version = "HTTP/1.1"
     timeout = 60
     server: "Registry"
@@ -66,7 +68,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Docker-Content-Digest", answer.digest)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(answer.body)
+            self._write(answer.body)
+
+    def _write(self, body: bytes) -> None:
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name is the base class's)
         """Say nothing: what was asked is kept in `Registry.log`."""
@@ -85,7 +90,7 @@ class Registry(ThreadingHTTPServer):
         tls: ssl.SSLContext | None = None,
         refused: frozenset[str] = frozenset(),
     ) -> None:
-        super().__init__(address, _Handler)
+        super().__init__(address, Handler)
         self.shelf, self.tls, self.refused = shelf, tls, refused
         self.log: list[Request] = []
         self._own: set[tuple[str, int]] = set()
@@ -108,7 +113,7 @@ class Registry(ThreadingHTTPServer):
         if self.tls is None:
             super().finish_request(request, client_address)
             return
-        request.settimeout(_Handler.timeout)
+        request.settimeout(Handler.timeout)
         try:
             wrapped = self.tls.wrap_socket(request, server_side=True)
         except OSError as err:

@@ -1,0 +1,214 @@
+"""What Docker's classic store can use; the rest it gives up, and asks Docker Hub."""
+
+import json
+
+import pytest
+
+from proxy.demo.images import image, index
+from proxy.front.agents import Docker
+from proxy.front.usable import LAYERS_MAX, Config, read_config, why_unusable, why_unusable_config
+from proxy.oci.digest import Digest
+from proxy.oci.errors import MalformedError
+from proxy.oci.manifest import DOCKER_LIST, OCI_INDEX, Manifest
+from proxy.oci.platforms import Platform
+
+
+def docker(platform: str, version: tuple[int, int] | None = (20, 10), build: int | None = None) -> Docker:
+    return Docker(named=True, version=version, platform=Platform.parse(platform), build=build)
+
+
+OLD, NEW = docker("linux/amd64"), docker("linux/amd64", (29, 0))
+SILENT, TOOL = Docker(named=True, version=(20, 10)), Docker(named=False)
+IMAGE, LISTED = image("usable"), image("listed", docker=True)
+
+
+def manifest(changes=None, *, of=IMAGE) -> Manifest:
+    body = json.dumps(json.loads(of.body) | (changes or {})).encode()
+    return Manifest.parse(Digest.of(body), of.media_type, body)
+
+
+def an_index(*platforms, media_type=OCI_INDEX, **members) -> Manifest:
+    """Return an index of one entry for each platform, which may be anything; None leaves it out."""
+    entry = {"mediaType": IMAGE.media_type, "digest": str(IMAGE.digest), "size": len(IMAGE.body)}
+    entries = [entry if one is None else {**entry, "platform": one} for one in platforms]
+    body = json.dumps({"schemaVersion": 2, "mediaType": media_type, "manifests": entries} | members).encode()
+    return Manifest.parse(Digest.of(body), media_type, body)
+
+
+def on(os: str, architecture: str, variant: str = "", **more: object) -> dict[str, object]:
+    return {"os": os, "architecture": architecture, **({"variant": variant} if variant else {}), **more}
+
+
+ARM, ARM64 = docker("linux/arm"), docker("linux/arm64")
+SERVER2019 = docker("windows/amd64", (24, 0), 17763)
+
+
+@pytest.mark.parametrize(
+    ("client", "platforms", "fits"),
+    [
+        (OLD, [on("linux", "amd64")], True),
+        (OLD, [on("linux", "arm64"), on("linux", "amd64")], True),
+        (OLD, [on("linux", "x86_64")], True),
+        (OLD, [on("Linux", "AMD64")], True),
+        (OLD, [on("linux", "amd64", "v1")], True),
+        (OLD, [on("linux", "386")], True),
+        (docker("linux/amd64", (19, 3)), [on("linux", "386")], False),
+        (docker("linux/amd64", None), [on("linux", "386")], False),
+        (docker("linux/386"), [on("linux", "386")], True),
+        (docker("linux/386"), [on("linux", "amd64")], False),
+        (OLD, [on("linux", "arm64")], False),
+        (OLD, [on("linux", "amd64", "v3")], False),
+        (NEW, [on("linux", "amd64", "v3")], False),
+        (OLD, [on("windows", "amd64")], False),
+        (OLD, [on("linux", "")], False),
+        (OLD, [on("", "amd64")], False),
+        (OLD, [on("unknown", "unknown")], False),
+        (OLD, [], False),
+        (NEW, [], False),
+        (OLD, [None], False),
+        (OLD, [{}], False),
+        (NEW, [None], True),
+        (NEW, [{}], True),
+        (docker("linux/amd64", None), [None], False),
+        (OLD, [None, on("linux", "amd64")], True),
+        (OLD, [on("linux", "amd64"), on("linux", 7)], False),
+        (OLD, [on("linux", "amd64"), "linux/amd64"], False),
+        (OLD, [on("linux", "amd64", **{"os.features": "x"})], False),
+        (OLD, [on("linux", "amd64", **{"os.features": ["x"]})], True),
+        (ARM, [on("linux", "arm", "v7")], True),
+        (ARM, [on("linux", "arm", "v6")], True),
+        (ARM, [on("linux", "arm")], True),
+        (ARM, [on("linux", "arm", "v8")], False),
+        (ARM, [on("linux", "arm64")], False),
+        (ARM64, [on("linux", "arm64", "v8")], True),
+        (ARM64, [on("linux", "arm64")], True),
+        (ARM64, [on("linux", "arm", "v7")], True),
+        (ARM64, [on("linux", "arm64", "v9")], False),
+        (docker("linux/s390x"), [on("linux", "s390x")], True),
+        (SERVER2019, [on("windows", "amd64", **{"os.version": "10.0.17763.5"})], True),
+        (SERVER2019, [on("windows", "amd64", **{"os.version": "10.0.14393.1"})], True),
+        (SERVER2019, [on("windows", "amd64")], True),
+        (SERVER2019, [on("windows", "amd64", **{"os.version": "10.0.20348.1"})], False),
+        (SERVER2019, [on("windows", "amd64", **{"os.version": "10.0"})], False),
+        (SERVER2019, [on("windows", "arm64")], False),
+        (SERVER2019, [on("linux", "amd64")], False),
+        (SERVER2019, [None], False),
+        (docker("windows/amd64", (24, 0)), [on("windows", "amd64", **{"os.version": "10.0.17763.5"})], False),
+        (SILENT, [on("linux", "amd64")], False),
+        (TOOL, [on("linux", "arm64")], True),
+        (TOOL, [], False),
+    ],
+)
+def test_an_index(client, platforms, fits):
+    for media_type in (OCI_INDEX, DOCKER_LIST):
+        assert (why_unusable(an_index(*platforms, media_type=media_type), client) is None) is fits
+
+
+@pytest.mark.parametrize("client", [OLD, NEW, TOOL])
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, None),
+        ({"config": {"mediaType": "application/vnd.cncf.helm.config.v1+json"}}, "its config is"),
+        ({"config": {"mediaType": "application/vnd.oci.empty.v1+json"}}, "its config is"),
+        ({"config": {"mediaType": "application/vnd.docker.plugin.v1+json"}}, "its config is"),
+        ({"config": {"mediaType": "application/octet-stream"}}, None),
+        ({"layer": "application/vnd.oci.image.layer.v1.tar"}, None),
+        ({"layer": "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"}, None),
+        ({"layer": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}, None),
+        ({"layer": "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"}, "a layer is"),
+        ({"layer": "application/vnd.cncf.helm.chart.content.v1.tar+gzip"}, "a layer is"),
+        ({"layer": "application/vnd.dsse.envelope.v1+json"}, "a layer is"),
+        ({"layer": "APPLICATION/VND.OCI.IMAGE.LAYER.V1.TAR"}, "a layer is"),
+    ],
+)
+def test_a_manifest(client, changes, why):
+    document = json.loads(IMAGE.body)
+    document["config"] |= changes.get("config", {})
+    if "layer" in changes:
+        document["layers"][1]["mediaType"] = changes["layer"]
+    found = why_unusable(manifest(document), client)
+    assert found is None if why is None else why in found
+
+
+@pytest.mark.parametrize(
+    ("client", "fits"), [(OLD, False), (docker("linux/amd64", None), False), (NEW, True), (TOOL, True)]
+)
+@pytest.mark.parametrize(
+    "kind", ["application/vnd.oci.image.layer.v1.tar+zstd", "application/vnd.docker.image.rootfs.diff.tar.zstd"]
+)
+def test_zstd_since_docker_23(client, fits, kind):
+    document = json.loads(IMAGE.body)
+    document["layers"][0]["mediaType"] = kind
+    assert (why_unusable(manifest(document), client) is None) is fits
+
+
+@pytest.mark.parametrize(("count", "fits"), [(0, True), (LAYERS_MAX, True), (LAYERS_MAX + 1, False)])
+def test_as_many_layers_as_docker_stacks(count, fits):
+    layers = json.loads(IMAGE.body)["layers"][:1] * count
+    assert (why_unusable(manifest({"layers": layers}), OLD) is None) is fits
+
+
+@pytest.mark.parametrize("of", [LISTED, index([LISTED])], ids=["manifest", "list"])
+def test_docker_types_are_stated(of):
+    made = an_index(on("linux", "amd64"), media_type=DOCKER_LIST) if of.children else manifest(of=of)
+    body = json.dumps({name: value for name, value in json.loads(made.body).items() if name != "mediaType"}).encode()
+    assert why_unusable(made, OLD) is None
+    assert "media type" in why_unusable(Manifest.parse(Digest.of(body), made.media_type, body), OLD)
+
+
+CONFIG = json.loads(IMAGE.blobs[0])
+
+
+def read(**changes: object) -> Config:
+    return read_config(json.dumps(CONFIG | changes).encode(), 1000)
+
+
+STEP = {"created": "2026-01-01T00:00:00Z", "created_by": "x"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "client", "why"),
+    [
+        ({}, OLD, None),
+        ({}, TOOL, None),
+        ({"os": ""}, OLD, None),
+        ({"os": None}, OLD, None),
+        ({"os": "LINUX"}, OLD, None),
+        ({"os": "windows"}, OLD, "for 'windows'"),
+        ({"os": "windows"}, TOOL, None),
+        ({"os": "linux"}, SERVER2019, "for 'linux'"),
+        ({"architecture": "riscv64"}, OLD, None),
+        ({"rootfs": {"type": "layers", "diff_ids": ["sha256:x"]}}, OLD, "1 layers"),
+        ({"rootfs": {}}, OLD, "0 layers"),
+        ({"history": None}, OLD, None),
+        ({"history": [STEP] * 3}, OLD, "history"),
+        ({"history": [*[STEP] * 2, STEP | {"empty_layer": True}]}, OLD, None),
+        ({"created": "2026-01-01T00:00:00.123+01:00"}, OLD, None),
+    ],
+)
+def test_a_config(changes, client, why):
+    found = why_unusable_config(manifest(), read(**changes), client)
+    assert found is None if why is None else why in found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rootfs": None},
+        {"rootfs": []},
+        {"rootfs": {"diff_ids": "x"}},
+        {"rootfs": {"diff_ids": [1]}},
+        {"os": 7},
+        {"os": 0},
+        {"rootfs": {"diff_ids": {}}},
+        {"OS": "windows"},
+        {"history": {}},
+        {"history": ["x"]},
+        {"created": "yesterday"},
+        {"created": 7},
+    ],
+)
+def test_a_config_that_docker_cannot_read(changes):
+    with pytest.raises(MalformedError):
+        read(**changes)
