@@ -21,6 +21,8 @@ from proxy.upstream.table import Upstreams
 CONFIG_BYTES_MAX = 4 * 1024 * 1024
 # Where no store keeps them.
 MEMORY_BYTES = 16 * 1024 * 1024
+# Between the tries to get one for which a manifest waits: a client gets no other chance, and waits some seconds.
+RETRY_SECONDS = (0.2, 0.5, 1.0)
 # What was read of a config, some 300 bytes each.
 _READ_MAX = 10_000
 # Configs have some hundred values. They are read on a thread, this many in half a second.
@@ -52,6 +54,8 @@ class Configs:
         if why is not None or manifest.config is None:
             return why
         found = await self._known(repository, manifest.config)
+        if not docker.named:  # what else it may be needs no config that Docker can read
+            return None
         if isinstance(found, Config):
             return why_unusable_config(manifest, found, docker)
         return found
@@ -59,9 +63,17 @@ class Configs:
     async def _known(self, repository: Repository, config: Descriptor) -> Config | str | None:
         """Return what was read of the config, or why it cannot be read; None for one that is too large to be read."""
         if config.digest not in self._read or not self._is_here(config.digest, config.size):
-            content = await self.content(repository, config.digest, config.size)
+            content = await self._sought(repository, config)
             self._read[config.digest] = await asyncio.to_thread(_read, content) if content is not None else None
         return self._read[config.digest]
+
+    async def _sought(self, repository: Repository, config: Descriptor) -> bytes | None:
+        """Return what `content` does, after some tries where the upstream is away for a moment."""
+        for seconds in RETRY_SECONDS:
+            with suppress(UnavailableError):
+                return await self.content(repository, config.digest, config.size)
+            await asyncio.sleep(seconds)
+        return await self.content(repository, config.digest, config.size)
 
     async def content(self, repository: Repository, digest: Digest, size: int) -> bytes | None:
         """Return a config, whole and right; None for a large one, which lies in the store and was verified there.

@@ -6,7 +6,6 @@ refused image too, which runs nothing; and where there is none to give, it gets 
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -139,12 +138,11 @@ class Granting:
         digest = Digest.parse(asked.reference)
         is_told, pause = False, CONFIG_RETRY_SECONDS
         while True:
-            if self._gate.refused_by_name(repository) is None:
-                with suppress(RegistryError):
-                    config = await self._blobs.small.config_or_error(repository, digest)
-                    if config is not None:
-                        return self._whole(digest, config)
-                    raise no
+            config, may_come = await self._sought(asked, repository, digest)
+            if config is not None:
+                return self._whole(digest, config)
+            if not may_come:
+                raise no
             if not is_told:
                 self._tell(request, image, no)
                 is_told = True
@@ -156,6 +154,17 @@ class Granting:
                 return await self._granted(request, asked, repository, image)
             except (Refused, RegistryError) as again:
                 no = again
+
+    async def _sought(self, asked: Asked, repository: Repository, digest: Digest) -> tuple[bytes | None, bool]:
+        """Return a config that is let through, None for none; and whether to wait for it, or for something else."""
+        if self._gate.refused_by_name(repository) is not None:
+            return None, True
+        try:
+            return await self._blobs.small.config_or_error(repository, digest), False
+        except MalformedError:  # it can be had, and is let through to nobody
+            return None, asked.is_classic_docker
+        except RegistryError:
+            return None, True
 
     def _tell(self, request: web.BaseRequest, image: str, no: Refused | RegistryError) -> None:
         held = no if isinstance(no, Refused) else Refused(errors.from_error(no, image), image)

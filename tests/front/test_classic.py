@@ -100,6 +100,7 @@ async def proxied(folder, room=100_000_000, made=None):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
+    monkeypatch.setattr("proxy.front.configs.RETRY_SECONDS", (0.01,))
     monkeypatch.setattr("proxy.front.granting.CONFIG_RETRY_SECONDS", 0.01)
     monkeypatch.setattr("proxy.front.granting.CONFIG_RETRY_SECONDS_MAX", 0.05)
 
