@@ -191,6 +191,48 @@ async def test_a_head_that_is_too_large_is_refused_in_the_form_that_holds(config
 
 
 @pytest.mark.parametrize(
+    ("line", "more", "answer"),
+    [
+        ("GET /v2/team/good/manifests/1", "", " 307 "),
+        ("GET /v2/team/good/manifests/1?ns=docker.io", "", " 200 "),
+        ("GET /v2/team/good/manifests/1", "docker-distribution-API-version: registry/2.0\r\n", " 200 "),
+        ("GET /v2/team/good/blobs/sha256:00", "", " 307 "),
+        ("GET /v2/", "", " 400 "),
+    ],
+)
+async def test_a_head_that_cannot_be_read_is_refused_in_the_form_that_holds(config, line, more, answer):
+    async with running(load(config)) as at:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(at.registry.rpartition(":")[2]))
+        writer.write(f"{line} HTTP/1.1\r\nHost: x\r\n{more}a secret\x01header: x\r\n\r\n".encode())
+        said = (await reader.read()).decode()
+        assert said.partition("\r\n")[0][len("HTTP/1.x") :].startswith(answer)
+        assert "cannot be read" in said
+        assert "secret" not in said
+        writer.transport.abort()
+
+
+async def test_health_is_answered_while_the_registry_has_no_place_left(config, monkeypatch):
+    monkeypatch.setattr("proxy.app.composition.resource.getrlimit", lambda _: (4, 4))
+    asked = asyncio.Event()
+
+    async def never(*_: object) -> None:
+        asked.set()
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr("proxy.front.server.Front.handle", never)
+    async with running(load(config)) as at, asyncio.TaskGroup() as tasks:
+        port = int(at.registry.rpartition(":")[2])
+        waiting = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
+        for _, writer in waiting:
+            writer.write(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asked.wait()
+        for path in ("healthz", "readyz", "metrics"):
+            assert await tasks.create_task(status(f"{at.admin}/{path}")) == 200
+        for _, writer in waiting:
+            writer.transport.abort()
+
+
+@pytest.mark.parametrize(
     ("files", "connections"),
     [(1024, 768), (20_000, CONNECTIONS_MAX), (resource.RLIM_INFINITY, CONNECTIONS_MAX)],
 )
