@@ -254,6 +254,8 @@ class Supervisor:
         early = 0 if lived >= STEADY_SECONDS else worker.early_deaths + 1
         said = worker.told.decode(errors="replace")
         seconds = self._wait(worker.place, early)
+        if early > EARLY_DEATHS_WAITED_FOR:
+            self._leave(worker.place, said or f"it ended with exit code {code}")
         self._log.error(
             "worker died and is replaced",
             worker=worker.number,
@@ -262,8 +264,6 @@ class Supervisor:
             said=said,
             seconds=seconds,
         )
-        if early > EARLY_DEATHS_WAITED_FOR:
-            self._leave(worker.place, said or f"it ended with exit code {code}")
 
     def _leave(self, place: int, why: str) -> None:
         """Let nobody wait for a place that is not filled at once."""

@@ -26,6 +26,7 @@ from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError
 from proxy.oci.platforms import Platform
 from proxy.stores.content import CONTENT, ContentStore, Entry
+from proxy.stores.state import unsafe_state_dir
 
 ALL_PLATFORMS = "all"
 # A base layer belongs to many; `--json` has all of them.
@@ -65,11 +66,19 @@ class _Told:
 def _opened(settings: Settings, told: _Told, *, bytes_max: int | None = None) -> Iterator[ContentStore]:
     """Open what is kept; raises InputError where nothing is: a mistaken path is not to look like an empty store."""
     state_dir = settings.server.state_dir
+    _check_writable(state_dir)
     if not (state_dir / CONTENT).exists():
         hint = "it is made when Sealgate serves, or by sealgate cache warm; --config names another configuration"
         raise InputError(f"nothing is kept: there is no {state_dir / CONTENT}", hint)
     with application.open_content(settings, told, bytes_max=bytes_max) as store:
         yield store
+
+
+def _check_writable(state_dir: Path) -> None:
+    found = unsafe_state_dir(state_dir, writes=True)
+    if found is not None:
+        what, _, repair = found.partition("; ")
+        raise InputError(what, repair)
 
 
 @app.command()
@@ -203,6 +212,7 @@ def warm_images(
     wanted = _platforms(platform)
     if not settings.cache.size:
         raise InputError("the cache is off ([cache] size = 0), so nothing can be kept", "give it a size, as in '10GiB'")
+    _check_writable(settings.server.state_dir)
     try:
         with bars.Warming() as watch:
             came = run(warm(settings, references, wanted, watch))

@@ -76,15 +76,29 @@ def unsafe_path(path: Path, user: User, whole: Path | None = None) -> Unsafe | N
 
     `whole` is what a repair should set right together. Raises OSError where links lead in a circle.
     """
-    before: tuple[str, os.stat_result] | None = None
+    way, is_whole = [], False
     with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-        for where, status in _way(path):
-            found = _unsafe_parent(*before, user) if before is not None else None
-            if found is not None:
-                return found
-            before = (where, status)
-        return _unsafe_end(*before, user, whole or path) if before is not None else None
-    return _unsafe_parent(*before, user) if before is not None else None
+        for one in _way(path):
+            way.append(one)  # noqa: PERF402 (those before an error count)
+        is_whole = True
+    parents, ends = (way[:-1], way[-1:]) if is_whole else (way, [])
+    # Whose it is comes first: who runs a command as the wrong user is told so.
+    faults = [_foreign_end(*one, user, whole or path) for one in ends]
+    faults += [_unsafe_parent(*one, user) for one in parents]
+    faults += [_unsafe_end(*one, user, whole or path) for one in ends]
+    return next((fault for fault in faults if fault is not None), None)
+
+
+def unwritable(folder: Path, user: User) -> Unsafe | None:
+    """Return why we could not write to a directory that is root's; None where we can, or nothing is there."""
+    with suppress(OSError):
+        status = folder.stat()
+        if status.st_uid == ROOT and not _shared(status, user):
+            return Unsafe(
+                f"{folder} belongs to root, and user {_user(user.uid)} may not write it",
+                f"run it as root (sudo), or {_take(user, folder)}",
+            )
+    return None
 
 
 def is_private(status: os.stat_result, user: User) -> bool:
@@ -133,25 +147,31 @@ def _unsafe_parent(where: str, status: os.stat_result, user: User) -> Unsafe | N
     return _writable(who, where, status, f"{_sudo(user, status)}chmod {who}-w {_quoted(where)}")
 
 
+def _foreign_end(where: str, status: os.stat_result, user: User, whole: Path) -> Unsafe | None:
+    if user.trusts(status.st_uid):
+        return None
+    name = _user(status.st_uid)
+    sudo = f"sudo -u {name if not name.isdecimal() else f'#{name}'}"
+    return Unsafe(
+        f"{where} belongs to user {name}, and this is user {_user(user.uid)}",
+        f"run it as that user ({sudo}), or {_take(user, whole)}",
+    )
+
+
+def _take(user: User, whole: Path) -> str:
+    return f"run: {_sudo(user)}chown -R {_user(user.uid)}: {_quoted(whole)}"
+
+
 def _unsafe_end(where: str, status: os.stat_result, user: User, whole: Path) -> Unsafe | None:
     """Check what is ours to write; the sticky bit does not help there, for others could add files."""
-    take = f"run: {_sudo(user)}chown -R {_user(user.uid)}: {_quoted(whole)}"
-    if not user.trusts(status.st_uid):
-        name = _user(status.st_uid)
-        sudo = f"sudo -u {name if not name.isdecimal() else f'#{name}'}"
-        return Unsafe(
-            f"{where} belongs to user {name}, and this is user {_user(user.uid)}",
-            f"run it as that user ({sudo}), or {take}",
-        )
+    foreign = _foreign_end(where, status, user, whole)
+    if foreign is not None:
+        return foreign
     if stat.S_ISLNK(status.st_mode):
         return None
     who = _open_to(where, status, user)
-    is_folder = stat.S_ISDIR(status.st_mode)
-    recursive = "-R " if is_folder or str(whole) != where else ""
-    found = _writable(who, where, status, f"{_sudo(user, status)}chmod {recursive}{who}-w {_quoted(whole)}")
-    if found is None and is_folder and status.st_uid != user.uid and not _shared(status, user):
-        return Unsafe(f"{where} belongs to root, and user {_user(user.uid)} may not write it", take)
-    return found
+    recursive = "-R " if stat.S_ISDIR(status.st_mode) or str(whole) != where else ""
+    return _writable(who, where, status, f"{_sudo(user, status)}chmod {recursive}{who}-w {_quoted(whole)}")
 
 
 def _unsafe_below(folder: Path, user: User, whole: Path, depth: int = DEPTH_MAX) -> Unsafe | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from proxy.stores.content import CONTENT
 from proxy.stores.database import DATABASE, StoreError
-from proxy.stores.ownership import User, unsafe_path, unsafe_state
+from proxy.stores.ownership import User, unsafe_path, unsafe_state, unwritable
 from proxy.stores.trust import TRUST_ROOTS
 
 # Locked by the one Sealgate that serves from the directory, and by the one worker that reads all content again.
@@ -13,10 +13,16 @@ LOCK, VERIFYING = "lock", "verifying.lock"
 PARTS = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}.lock", TRUST_ROOTS, CONTENT, LOCK, VERIFYING)
 
 
-def unsafe_state_dir(folder: Path) -> str | None:
-    """Return why this directory cannot be believed, as `what; repair`; None where it can, or is not there yet."""
+def unsafe_state_dir(folder: Path, *, writes: bool = False) -> str | None:
+    """Return why this directory cannot be believed, as `what; repair`; None where it can, or is not there yet.
+
+    With `writes` also why we could not write there.
+    """
+    user = User.current()
     try:
-        found = unsafe_state(folder, PARTS, User.current())
+        found = unsafe_state(folder, PARTS, user)
+        if writes:
+            found = found or unwritable(folder, user) or unwritable(folder / CONTENT, user)
     except OSError as err:
         return f"{folder} cannot be looked at: {err.strerror}"
     return str(found) if found is not None else None
@@ -36,8 +42,8 @@ def unsafe_file(path: Path) -> str | None:
 def prepare_state_dir(folder: Path) -> None:
     """Make the directory, for its owner only, where it is not there; check it. Raises StoreError, or OSError."""
     for _ in range(2):  # before anything is made in somebody else's directory, and what was made
-        found = unsafe_state_dir(folder)
+        found = unsafe_state_dir(folder, writes=True)
         if found is not None:
             what, _, repair = found.partition("; ")
-            raise StoreError(f"the state in {folder} could be another's: {what}: {repair}")
+            raise StoreError(f"the state in {folder} cannot be used: {what}: {repair}")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.stores import ownership as module
 from proxy.stores.database import DATABASE, StoreError, open_database
-from proxy.stores.ownership import User, is_private, unsafe_path, unsafe_state
+from proxy.stores.ownership import User, is_private, unsafe_path, unsafe_state, unwritable
 from proxy.stores.state import PARTS, prepare_state_dir, unsafe_file, unsafe_state_dir
 
 IS_ROOT = os.geteuid() == 0
@@ -115,10 +115,20 @@ def test_a_volume_of_kubernetes_is_believed(state):
     assert fault_of(state, us) is None
     found = fault_of(state, User(STRANGER, frozenset({FOREIGN_GROUP + 1})))
     assert "may be written by group" in found.what
+    assert unwritable(state, us) is None
     state.chmod(0o755)
-    found = fault_of(state, us)
+    assert fault_of(state, us) is None  # to be read, by another user's `sealgate verify`
+    found = unwritable(state, us)
     assert found.what == f"{state} belongs to root, and user {STRANGER} may not write it"
-    assert found.repair == f"run: sudo chown -R {STRANGER}: {state}"
+    assert found.repair == f"run it as root (sudo), or run: sudo chown -R {STRANGER}: {state}"
+    assert unwritable(state / "nothing", us) is None
+
+
+@needs_root
+def test_whose_it_is_comes_before_what_is_above(state):
+    for path in (state.parent, state):
+        os.chown(path, STRANGER, 0)
+    assert fault_of(state).what == f"{state} belongs to user {STRANGER}, and this is user root"
 
 
 @pytest.mark.parametrize(("mode", "is_safe"), [(0o755, True), (0o1777, True), (0o775, True), (0o777, False)])
@@ -255,7 +265,7 @@ def test_a_directory_is_made_for_us_alone(tmp_path):
         os.umask(before)
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
     (tmp_path / "new").chmod(0o777)
-    with pytest.raises(StoreError, match=r"could be another's: .*: run: chmod -R o-w .*/new"):
+    with pytest.raises(StoreError, match=r"cannot be used: .*: run: chmod -R o-w .*/new"):
         prepare_state_dir(tmp_path / "new")
 
 
