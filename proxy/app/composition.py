@@ -116,7 +116,7 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
         database = open_state(settings, observer.store_fault, observer.store_set_aside)
         stack.callback(database.close)
         seen = UpstreamObserver(
-            observer.upstream_request, observer.rate_limit, observer.upstream_unreachable, observer.upstream_failed
+            observer.upstream_request, observer.rate_limit, observer.upstream_unreachable, observer.upstream_health
         )
         upstreams = await stack.enter_async_context(
             Upstreams(settings.upstreams.values(), Backoff(time.monotonic), observer=seen)

@@ -86,7 +86,6 @@ class Observer:
         self._log = structlog.get_logger("proxy.ops")
         self._limited = Limited()
         self._outages = Outages(clock)
-        self._causes: dict[str, str] = {}
         # Nobody else is to be told of these.
         self.warm = metrics.warm
         self.begun = metrics.begun
@@ -188,18 +187,19 @@ class Observer:
             self._log.error("transfer broken off", fault=Fault.UPSTREAM, image=image, cause=str(error), **more)
 
     def upstream_request(self, registry: str, operation: str, outcome: str, seconds: float) -> None:
-        """Tell of a request to a registry; and once each that it answers no more, and that it does again."""
+        """Tell of a request to a registry."""
         self._metrics.upstream_request(registry, operation, outcome, seconds)
         self._tally.upstream_request(registry, operation, outcome, self._clock())
-        if self._outages.begins(registry, operation, outcome):
-            self._log.warning("registry outage begins", registry=registry, cause=self._causes.get(registry, ""))
-        lasted = self._outages.ends(registry, operation, outcome)
+
+    def upstream_health(self, registry: str, cause: str | None) -> None:
+        """Tell once each that a registry answers no more, for this cause, and that it does again (None)."""
+        if cause is not None:
+            if self._outages.failed(registry):
+                self._log.warning("registry outage begins", registry=registry, cause=cause)
+            return
+        lasted = self._outages.answered(registry)
         if lasted is not None:
             self._log.warning("registry outage ends", registry=registry, seconds=round(lasted.total_seconds(), 1))
-
-    def upstream_failed(self, registry: str, cause: str) -> None:
-        """Take note of why the request failed that is told of next."""
-        self._causes[registry] = cause
 
     def store_fault(self, fault: str) -> None:
         """Tell of a failure of the store on disk."""

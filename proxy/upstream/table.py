@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from typing import Self
 
 from proxy.formats.api import Referrers, Source
@@ -35,8 +36,9 @@ class Upstreams:
     ) -> None:
         endpoints = tuple(endpoints)
         self._table = {one.name: Upstream(one, backoff, limits, observer) for one in endpoints}
+        canonical = replace(observer or Observer(), is_canonical=True)
         self._canonical = {
-            one.name: Upstream(one.signatures, backoff, limits, observer)
+            one.name: Upstream(one.signatures, backoff, limits, canonical)
             for one in endpoints
             if one.signatures is not None
         }

@@ -5,14 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
-from support.ops import make_metrics, sample
+from support.ops import make_metrics
 from support.stores import NOW
 
 from proxy.ops.observer import Observer
 from proxy.ops.outages import QUIET, Outages
 from proxy.ops.status import Tally
 
-AWAY, BACK = ("a.test", "manifest", "unavailable"), ("a.test", "resolve", "ok")
+AWAY, BACK = ("a.test", "away"), ("a.test", None)
 BEGINS, ENDS, NOTHING = "begins", "ends", ""
 
 
@@ -21,11 +21,12 @@ def time():
     return SimpleNamespace(now=NOW)
 
 
-def told(outages, request):
+def told(outages, what):
     """Return what is told of a request."""
-    if outages.begins(*request):
-        return BEGINS
-    return ENDS if outages.ends(*request) is not None else NOTHING
+    registry, cause = what
+    if cause is not None:
+        return BEGINS if outages.failed(registry) else NOTHING
+    return ENDS if outages.answered(registry) is not None else NOTHING
 
 
 @pytest.mark.parametrize(
@@ -34,12 +35,7 @@ def told(outages, request):
         ([AWAY], [BEGINS]),
         ([AWAY, AWAY, AWAY, BACK, BACK], [BEGINS, NOTHING, NOTHING, ENDS, NOTHING]),
         ([BACK], [NOTHING]),
-        ([AWAY, ("b.test", "manifest", "ok"), ("b.test", "manifest", "unavailable")], [BEGINS, NOTHING, BEGINS]),
-        *(([AWAY, ("a.test", "manifest", one)], [BEGINS, ENDS]) for one in ("not_found", "denied", "corrupt")),
-        *(([AWAY, ("a.test", "manifest", one)], [BEGINS, NOTHING]) for one in ("cancelled", "busy")),
-        *(([("a.test", one, "unavailable")], [NOTHING]) for one in ("blob", "head_blob", "tags", "referrers")),
-        *(([AWAY, ("a.test", one, "ok")], [BEGINS, NOTHING]) for one in ("blob", "tags")),
-        *(([("a.test", "manifest", one)], [NOTHING]) for one in ("cancelled", "busy", "denied")),
+        ([AWAY, ("b.test", None), ("b.test", "away"), BACK], [BEGINS, NOTHING, BEGINS, ENDS]),
     ],
 )
 def test_what_is_told(time, requests, expected):
@@ -64,15 +60,14 @@ def test_an_outage_that_comes_again_soon_and_lasts_is_told_of(time):
 
 
 def test_the_log_names_registry_cause_and_length(time):
-    metrics = make_metrics()
     tally = Tally(version="1", started=NOW, registries=["ghcr.io"], rules={})
-    it = Observer(metrics, None, tally, lambda: time.now)
+    it = Observer(make_metrics(), None, tally, lambda: time.now)
     with capture_logs() as logged:
         for _ in range(3):
-            it.upstream_failed("ghcr.io", "ghcr.io could not be reached: Connection refused")
-            it.upstream_request("ghcr.io", "manifest", "unavailable", 0.1)
+            it.upstream_health("ghcr.io", "ghcr.io could not be reached: Connection refused")
             time.now += timedelta(seconds=20)
-        it.upstream_request("ghcr.io", "resolve", "ok", 0.1)
+        it.upstream_health("ghcr.io", None)
+        it.upstream_health("ghcr.io", None)
     assert logged == [
         {
             "event": "registry outage begins",
@@ -82,5 +77,3 @@ def test_the_log_names_registry_cause_and_length(time):
         },
         {"event": "registry outage ends", "log_level": "warning", "registry": "ghcr.io", "seconds": 60.0},
     ]
-    name = "sealgate_upstream_request_seconds_count"
-    assert sample(metrics, name, registry="ghcr.io", operation="manifest", outcome="unavailable") == 3

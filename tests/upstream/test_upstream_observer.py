@@ -1,6 +1,7 @@
 """What is told of each operation."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from support.faulty import Reply, faulty
@@ -8,7 +9,7 @@ from support.upstreams import REPOSITORY, MadeTime, upstream_at
 
 from proxy.demo.images import image
 from proxy.oci.digest import Digest
-from proxy.oci.errors import RegistryError
+from proxy.oci.errors import BusyError, RegistryError
 from proxy.oci.manifest import Descriptor
 from proxy.oci.reference import Reference
 from proxy.upstream.observer import Observer
@@ -80,3 +81,38 @@ def test_rate_limits(header, told):
     observer = Observer(on_rate_limit=lambda registry, left: seen.append((registry, left)))
     observer.headers("docker.io", {"ratelimit-remaining": header})
     assert seen == [("docker.io", left) for left in told]
+
+
+HEALTH = {
+    "ok": (GOOD, []),
+    "not found": (Reply(404), []),
+    "denied": (Reply(403), []),
+    "withheld by law": (Reply(451), []),
+    "away": (Reply(503), ["registry.test answered 503 when asked for the manifest team/app:v1"]),
+}
+
+
+@pytest.mark.parametrize("case", HEALTH)
+@pytest.mark.parametrize("is_canonical", [False, True])
+async def test_whether_it_answers(case, is_canonical):
+    reply, causes = HEALTH[case]
+    told = []
+    observer = Observer(on_health=lambda *args: told.append(args), is_canonical=is_canonical)
+    async with faulty({MANIFEST: reply}) as (_, url), upstream_at(url, observer=observer) as upstream:
+        with suppress(RegistryError):
+            await upstream.manifest(TAG)
+        for ask in (upstream.tags(REPOSITORY), upstream.referrers(REPOSITORY, IMAGE.digest)):
+            with pytest.raises(RegistryError):
+                await ask
+    name = "registry.test (signatures)" if is_canonical else "registry.test"
+    assert told == [(name, cause) for cause in causes or [None]]
+
+
+@pytest.mark.parametrize("error", [BusyError("busy"), asyncio.CancelledError()])
+def test_what_says_nothing_about_the_registry(error):
+    told, outcomes = [], []
+    observer = Observer(lambda *args: outcomes.append(args[2]), on_health=lambda *args: told.append(args))
+    with pytest.raises(type(error)), observer.operation("registry.test", "manifest", lambda: 0.0):
+        raise error
+    assert told == []
+    assert outcomes == ["busy" if isinstance(error, BusyError) else "cancelled"]
