@@ -20,6 +20,8 @@ _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 # Formats whose first bytes are text: bzip2, lzip, lrzip, grzip; ar, cpio, WARC, mtree. uuencode may begin at any line.
 _BEGINNINGS = (b"BZh", b"LZIP", b"LRZI", b"GRZip", b"!<arch>", b"0707", b"WARC/", b"#")
 _ENCODED = re.compile(rb"^begin", re.MULTILINE)
+# libarchive ends a line of uuencode and of mtree at a carriage return too.
+_LONE_RETURN = re.compile(rb"\r(?!\n)")
 # Keywords of mtree, which lists names and keywords in lines (libarchive, archive_read_support_format_mtree.c).
 _MTREE = frozenset(
     b"cksum content contents dev device flags gid gname ignore inode link md5 md5digest mode nlink nochange optional"
@@ -40,14 +42,19 @@ def is_text(content: bytes) -> bool:
 def is_prose(content: bytes) -> bool:
     """Return whether this is text that no reader takes for an archive, plain or compressed.
 
-    Its first line must have two words, neither of them a keyword of mtree, which takes almost any other text.
+    Its first line must have two words, neither of them a keyword of mtree, which takes almost any other text; nor may
+    it begin or go on as one that mtree skips: a blank before a comment, `/unset`, a backslash at the end of a keyword.
     """
-    words = content.partition(b"\n")[0].split()[:2]
+    first = content.partition(b"\n")[0]
+    words = first.split()[:2]
     return (
         is_text(content)
         and not content.startswith(_BEGINNINGS)
         and not _ENCODED.search(content)
+        and not _LONE_RETURN.search(content)
+        and b"\\" not in first
         and len(words) > 1
+        and first[:1].isalnum()
         and words[1][:1].isalnum()
         and not any(word.partition(b"=")[0] in _MTREE for word in words)
     )

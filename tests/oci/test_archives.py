@@ -1,5 +1,6 @@
 """Text that a tar reader takes for an archive: by models of the readers, and by those that are here."""
 
+import binascii
 import io
 import json
 import shutil
@@ -100,6 +101,9 @@ def test_text():
     assert not is_text(as_json(b"x"))
 
 
+ENCODED = b"begin 644 x\n" + b"".join(
+    binascii.b2a_uu(as_json(b"any")[at : at + 45]) for at in range(0, len(as_json(b"any")), 45)
+) + b"`\nend\n"  # fmt: skip
 SPDX = b"SPDXVersion: SPDX-2.3\nDataLicense: CC0-1.0\n"
 
 
@@ -111,6 +115,8 @@ SPDX = b"SPDXVersion: SPDX-2.3\nDataLicense: CC0-1.0\n"
         b"hello world",
         "Gr\u00fc\u00dfe aus K\u00f6ln".encode(),
         SPDX + b"not the begin\n" * 99,
+        SPDX.replace(b"\n", b"\r\n"),
+        SPDX + b"PackageName: a\\b\n# a comment\n /unset all\n",
     ],
 )
 def test_prose(content):
@@ -134,6 +140,15 @@ PROSE_SHAPED_AS = {
     "mtree, names last": b"type=dir ./x\n" * 4,
     "mtree, bare keyword": b"x optional type=dir\n" * 4,
     "mtree, line goes on": b"x \\\ntype=dir\n" * 4,
+    "mtree, line goes on after a keyword": b"x optional\\\n type=dir\n" * 4,
+    "mtree, comment after a blank": b" # a note\n" + b"x type=link link=/etc/passwd\n" * 4,
+    "mtree, comment after a tab": b"\t#mtree v1\n" + b"x type=dir\n" * 4,
+    "mtree, comment after a return": b"\r# a note\n" + b"x type=dir\n" * 4,
+    "mtree, names that end with a return": b"a\rb\rc\rx type=dir\n" * 4,
+    "mtree, nothing unset": b"/unset all\n" + b"x type=dir\n" * 4,
+    "mtree, name with a slash": b"/unset  nothing\n" + b"x type=dir\n" * 4,
+    "uuencode after a return": b"A note\r" + ENCODED,
+    "uuencode, all lines end with a return": b"A note\r" + ENCODED.replace(b"\n", b"\r"),
     "uuencode": SPDX + b"begin 644 x\n#86)C\n`\nend\n",
     "base64": SPDX + b"begin-base64 644 x\nYWJj\n====\n",
     "tar": b"hello world " + b"a" * 500 + as_json(b"second"),
