@@ -309,6 +309,8 @@ class Gate:
             except RegistryError as err:
                 outage = err
                 continue
+            if grant is None:
+                continue
             rank = rank_of(grant.decision)
             if rank is Rank.ACCEPTED or (rank is Rank.SERVED and undisputed):
                 return grant
@@ -329,8 +331,11 @@ class Gate:
 
         return sorted(parents, key=rank)
 
-    async def _grant_by(self, repository: Repository, parent: Parent, client: str) -> BlobGrant:
+    async def _grant_by(self, repository: Repository, parent: Parent, client: str) -> BlobGrant | None:
+        """Return what a manifest says about a blob; None for a list of referrers, of which nothing listed was read."""
         pulled = await self.pull(Reference(repository, parent.tag, parent.digest), client)
+        if pulled.kind is ArtifactKind.REFERRERS_TAG:
+            return None
         expires = pulled.expires
         if pulled.decision is not None and isinstance(pulled.decision.verdict, Undetermined):
             # Nothing is remembered of what could not be judged; but one pull's blobs are not judged one by one.

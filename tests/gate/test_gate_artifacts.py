@@ -216,3 +216,15 @@ async def test_an_empty_list_by_digest_is_judged():
     async with it.gate() as gate:
         assert (await gate.pull(by_tag(TAG), "client")).kind == "referrers_tag"
         assert not (await gate.pull(by_digest(Digest.of(listing())), "client")).decision.served
+
+
+async def test_a_list_of_referrers_gives_out_no_blobs():
+    """What is listed was not read, and may be text of any kind: the config of an unsigned image."""
+    index = index_body(RUNS, about(GOOD))
+    it = two_images(about(GOOD), index)
+    it.registry.blobs[Digest.of(RUNS)] = RUNS
+    async with it.gate() as gate:
+        assert (await gate.pull(by_tag(TAG), "client")).kind == "referrers_tag"
+        assert await gate.blob(APP, Digest.of(RUNS), "client") is None
+        await gate.pull(by_digest(Digest.of(about(GOOD))), "client")
+        assert (await gate.blob(APP, Digest.of(SPDX), "client")).served
