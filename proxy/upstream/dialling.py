@@ -13,7 +13,7 @@ Behind a proxy the proxy resolves and dials: there only the written form of a ho
 from collections.abc import Set as AbstractSet
 from socket import AF_INET, EAI_NODATA, AddressFamily
 
-from aiohttp import ClientRequest, ClientTimeout, TCPConnector, ThreadedResolver
+from aiohttp import ClientRequest, ClientTimeout, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
@@ -24,6 +24,7 @@ from proxy.oci.errors import UnavailableError
 from proxy.upstream.addresses import Place, place_of
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.origins import is_listed, may_be_internal, read_origin
+from proxy.upstream.resolver import SystemResolver
 
 # Hosts are named by upstreams; a registry has a token service and a few storage hosts (Docker Hub: 3 in a month).
 HOSTS_MAX = 256
@@ -101,7 +102,7 @@ class GuardedConnector(TCPConnector):
     """
 
     def __init__(self, guard: Guard, limit: int) -> None:
-        super().__init__(resolver=GuardedResolver(guard, ThreadedResolver()), limit=limit)
+        super().__init__(resolver=GuardedResolver(guard, SystemResolver()), limit=limit)
         self._guard = guard
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:  # noqa: ASYNC109 (aiohttp's)
