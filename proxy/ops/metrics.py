@@ -71,6 +71,7 @@ _REFUSALS = frozenset(Reason) | {
     "unsupported",
     "internal_error",
     "unreadable",
+    "external_urls",
 }
 # How many rules have series before anything happens: of ten thousand rules they would be ten megabytes.
 RULES_AT_ZERO_MAX = 1000
