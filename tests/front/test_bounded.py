@@ -14,6 +14,13 @@ SMALL = b"X: " + b"x" * 4000 + b"\r\n"
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 
 
+class Unsendable(web.Response):
+    """An answer that cannot be sent."""
+
+    async def prepare(self, request):
+        raise ZeroDivisionError("secret")
+
+
 @pytest.fixture
 async def served():
     """A listener with a handler that fails for /fail and holds /held."""
@@ -25,6 +32,8 @@ async def served():
             await free.wait()
         if request.raw_path == "/fail":
             raise ZeroDivisionError("secret")
+        if request.raw_path == "/unsendable":
+            return Unsendable()
         if request.raw_path == "/half":
             response = web.StreamResponse(headers={"Content-Length": "10"})
             await response.prepare(request)
@@ -166,5 +175,12 @@ async def test_a_handler_that_fails_is_told_to_the_observer_and_not_to_the_clien
     assert answer.startswith(b"HTTP/1.1 " + status)
     assert b"secret" not in answer
     assert answer.count(b"HTTP/1.1") == 1
+    assert [type(it) for it in served.failures] == [ZeroDivisionError]
+    assert not caplog.records
+
+
+async def test_an_answer_that_cannot_be_sent_is_told_to_the_observer_and_not_logged(served, caplog):
+    client = await served.connect()
+    assert await answered(client, ASK.replace(b"/ ", b"/unsendable ")) == b""
     assert [type(it) for it in served.failures] == [ZeroDivisionError]
     assert not caplog.records
