@@ -36,9 +36,9 @@ class Use(StrEnum):
 class Admission:
     """Admits our requests to one registry."""
 
-    def __init__(self, registry: str, blobs: int = BLOBS_MAX) -> None:
+    def __init__(self, registry: str, pulls: int = PULLS_MAX, blobs: int = BLOBS_MAX) -> None:
         self._registry = registry
-        limits = {Use.PULL: PULLS_MAX, Use.LIST: LISTS_MAX, Use.BLOB: blobs}
+        limits = {Use.PULL: pulls, Use.LIST: LISTS_MAX, Use.BLOB: blobs}
         self._slots = {use: FairSlots[str](most, max(1, int(most * _NAMESPACE_PART))) for use, most in limits.items()}
 
     @asynccontextmanager

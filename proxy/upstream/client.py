@@ -24,7 +24,7 @@ from proxy.oci.manifest import (
     Manifest,
 )
 from proxy.oci.reference import Reference, Repository
-from proxy.upstream.admission import BLOBS_MAX, Admission, Use
+from proxy.upstream.admission import BLOBS_MAX, PULLS_MAX, Admission, Use
 from proxy.upstream.answers import GENERIC_TYPES, manifest_type, media_type, off_the_loop
 from proxy.upstream.auth import Authenticator
 from proxy.upstream.base_url import BaseUrl
@@ -46,6 +46,7 @@ T = TypeVar("T")
 # Asked with every manifest request, whatever the client sent: the digest must not depend on who asks. Schema 1 is in
 # it to be refused by name; a registry that has nothing else would answer 404.
 ACCEPT = ", ".join([*sorted(INDEX_TYPES), *sorted(MANIFEST_TYPES), *sorted(SCHEMA1_TYPES)])
+SHORT_CONNECTIONS_MAX = PULLS_MAX
 BLOB_CONNECTIONS_MAX = BLOBS_MAX
 # aiohttp counts a wait for a connection as connecting; `admission` bounds them instead.
 _UNLIMITED = 0
@@ -78,7 +79,7 @@ class Upstream:
     async def __aenter__(self) -> Self:
         """Open the pools; raises MalformedError where a file of the endpoint cannot be used."""
         limits, guard, tls = self._limits, Guard(self._endpoint), Contexts(self._endpoint, self._backoff.clock)
-        self._admission = Admission(self._name, BLOB_CONNECTIONS_MAX)
+        self._admission = Admission(self._name, SHORT_CONNECTIONS_MAX, BLOB_CONNECTIONS_MAX)
         short = Pool(guard, tls, _UNLIMITED, limits.connect, limits.read)
         blobs = Pool(guard, tls, _UNLIMITED, limits.connect, limits.blob_stall)
         for pool in (short, blobs):

@@ -17,7 +17,7 @@ from proxy.oci.errors import BusyError, UnavailableError
 from proxy.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from proxy.oci.reference import Reference, Repository
 from proxy.upstream import admission
-from proxy.upstream.admission import LISTS_MAX, PULLS_MAX, Admission, Use
+from proxy.upstream.admission import LISTS_MAX, Admission, Use
 from proxy.upstream.answers import UnreachableError, network_errors
 from proxy.upstream.breaker import FAILURES_MAX
 from proxy.upstream.client import Upstream
@@ -54,7 +54,7 @@ def fill(upstream, use, tasks):
         Use.LIST: lambda one, n: upstream.tags(one, 100 + n),
         Use.BLOB: lambda one, n: _opened(upstream, one, Digest.of(b"%d" % n)),
     }
-    most = {Use.PULL: PULLS_MAX, Use.LIST: LISTS_MAX, Use.BLOB: 8}[use]
+    most = {Use.PULL: 16, Use.LIST: LISTS_MAX, Use.BLOB: 8}[use]
     for n in range(most * 2):
         repository = Repository(REGISTRY, "one/app" if n % 2 else "two/app")
         tasks.create_task(_quietly(asks[use](repository, n)))
@@ -74,6 +74,7 @@ async def _quietly(work):
 @pytest.mark.parametrize("use", [Use.PULL, Use.LIST, Use.BLOB])
 async def test_a_full_pool_is_said_to_be_ours_and_no_breaker_counts_it(use, hanging, monkeypatch):
     monkeypatch.setattr("proxy.upstream.client.BLOB_CONNECTIONS_MAX", 8)
+    monkeypatch.setattr("proxy.upstream.client.SHORT_CONNECTIONS_MAX", 16)
     url, seen = hanging
     told = []
     observer = Observer(on_breaker=lambda *_, **__: told.append("breaker"))
