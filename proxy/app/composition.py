@@ -54,9 +54,9 @@ from proxy.upstream.table import Upstreams
 # How long transfers under way may go on after SIGTERM: below the 30 s that Kubernetes waits before it kills.
 SHUTDOWN_SECONDS = 20.0
 LAG_INTERVAL_SECONDS = 0.5
-# How long what has not ended by then takes to be cut.
+# How long connections that have not ended by then may take to close.
 CUT_SECONDS = 0.1
-# In the folder that the workers share: of transfers that broke off.
+# In the folder that the workers share: counts of transfers that broke off.
 CUTS = "cuts"
 
 
@@ -75,16 +75,16 @@ class Running(Addresses):
     _served: Mapping[Listener, Acceptor]
 
     async def drain(self, seconds: float, *, begin: float = BEGIN_SECONDS) -> None:
-        """Accept nobody any more, and wait until everything that has begun is answered; so long at most."""
+        """Stop accepting, and wait until all requests under way are answered, `seconds` at most."""
         for acceptor in self._served.values():
             acceptor.stop()
-        await asyncio.sleep(0)  # whom we have accepted becomes a connection of the listener a turn later
+        await asyncio.sleep(0)  # an accepted socket becomes a connection of the listener one turn later
         await asyncio.gather(*(listener.drain(seconds, begin=begin) for listener in self._served))
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A worker's place among the others: what it listens on, what it shares, and whether it follows a dead one."""
+    """A worker's place among the others: its sockets, its shared state, and whether it replaces a dead worker."""
 
     listening: Listening
     shared: Shared | None = None
@@ -99,7 +99,7 @@ def addresses(settings: Settings, listening: Listening) -> Addresses:
 
 @asynccontextmanager
 async def running(settings: Settings, place: Place | None = None) -> AsyncIterator[Running]:
-    """Run Sealgate while the context lasts; it is ready when it is entered. Without a place it has all to itself.
+    """Run Sealgate while the context lasts; it is ready when it is entered. Without a place it is the only worker.
 
     Raises StoreError where the state cannot be used, OSError where an address is taken or the state_dir or the audit
     log is not writable, MalformedError where a CA file cannot be read.
@@ -115,12 +115,7 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
             metrics.worker_restarted()
         database = open_state(settings, observer.store_fault, observer.store_set_aside)
         stack.callback(database.close)
-        seen = UpstreamObserver(
-            observer.upstream_request, observer.rate_limit, observer.upstream_unreachable, observer.upstream_health
-        )
-        upstreams = await stack.enter_async_context(
-            Upstreams(settings.upstreams.values(), Backoff(time.monotonic), observer=seen)
-        )
+        upstreams = await stack.enter_async_context(_upstreams(settings, observer))
         content = _content(settings, observer, stack)
         tasks = await stack.enter_async_context(task_group())
         trust, warm = trust_ages(settings), Warm(clock)
@@ -140,13 +135,9 @@ async def running(settings: Settings, place: Place | None = None) -> AsyncIterat
             new_id=new_id,
             tasks=tasks,
         )
-        admin = Admin(
-            metrics=metrics.render,
-            status=partial(_status_page, tally, shared, metrics),
-            ready=lambda: metrics.supervision().missing,
-        )
         tasks.create_task(_watch_loop(metrics, tally, shared))
-        it = _serve(stack, settings, place.listening, _Parts(front, admin, observer, tasks))
+        parts = _Parts(front, _admin(metrics, tally, shared), observer, tasks)
+        it = _serve(stack, settings, place.listening, parts)
         try:
             yield it
         finally:
@@ -190,10 +181,25 @@ def _observers(settings: Settings, shared: Shared | None, stack: AsyncExitStack)
     return Observer(metrics, audit, tally, clock, records_first=records_first), metrics, tally
 
 
-def _content(settings: Settings, observer: Observer, stack: AsyncExitStack) -> ContentStore | None:
-    """Open the content store; without one, which the log and a metric tell, blobs come straight from the upstream.
+def _upstreams(settings: Settings, observer: Observer) -> Upstreams:
+    told = UpstreamObserver(
+        observer.upstream_request, observer.rate_limit, observer.upstream_unreachable, observer.upstream_health
+    )
+    return Upstreams(settings.upstreams.values(), Backoff(time.monotonic), observer=told)
 
-    It is closed after the tasks have ended, which write into it.
+
+def _admin(metrics: Metrics, tally: Tally, shared: Shared | None) -> Admin:
+    return Admin(
+        metrics=metrics.render,
+        status=partial(_status_page, tally, shared, metrics),
+        ready=lambda: metrics.supervision().missing,
+    )
+
+
+def _content(settings: Settings, observer: Observer, stack: AsyncExitStack) -> ContentStore | None:
+    """Open the content store; where that fails, which is logged and counted, blobs come straight from the upstream.
+
+    It is closed after the tasks that write into it have ended.
     """
     if not settings.cache.size:
         return None
@@ -222,7 +228,7 @@ def _blobs(  # noqa: PLR0913, PLR0917 (the parts that blobs are made of)
 
 
 async def _verify_alone(content: ContentStore, lock: Path) -> None:
-    with suppress(OSError):  # a state directory that cannot be written: the stores tell
+    with suppress(OSError):  # a state directory that cannot be written is reported by the stores
         async with alone(lock):
             await keep_verified(content)
 
@@ -240,7 +246,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What answers, and what it needs."""
+    """The two handlers, and what their listeners need."""
 
     front: Front
     admin: Admin
@@ -287,7 +293,7 @@ def _status_page(tally: Tally, shared: Shared | None, metrics: Metrics) -> str:
 
 
 async def _watch_loop(metrics: Metrics, tally: Tally, shared: Shared | None) -> None:
-    """Measure how late the event loop wakes up, for what holds it up holds up every request; and tell the others."""
+    """Measure how late the event loop wakes up, as what blocks it blocks every request; publish what was seen."""
     published = None
     while True:
         begun = time.monotonic()
@@ -296,5 +302,5 @@ async def _watch_loop(metrics: Metrics, tally: Tally, shared: Shared | None) -> 
         metrics.flush()
         seen = tally.snapshot(clock())
         if shared is not None and published != (published := replace(seen, now=seen.started)):
-            with suppress(OSError):  # a full disk is told of by the stores
+            with suppress(OSError):  # a full disk is reported by the stores
                 await asyncio.to_thread(shared.publish, seen)

@@ -18,8 +18,9 @@ from proxy import __version__
 from proxy.app import systemd
 from proxy.app.clock import clock
 from proxy.app.composition import SHUTDOWN_SECONDS, Addresses, Place, addresses, connections_max
+from proxy.app.crew import Post
 from proxy.app.sockets import Sockets, open_sockets, passed_sockets
-from proxy.app.supervisor import Post, StartError, Stopped, Supervisor
+from proxy.app.supervisor import StartError, Stopped, Supervisor
 from proxy.app.worker import DRAIN_SECONDS, work
 from proxy.config import ConfigError, Settings, changes
 from proxy.config.expiries import expiry_warnings

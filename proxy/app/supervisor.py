@@ -12,24 +12,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import structlog
 
-# How often a worker says that it goes on, and how often it may miss that: nothing that it does holds up its loop for a
-# minute, and its start, which opens the store and loads certificates, is no longer. Beats are counted and not seconds,
-# for what stops a whole container or machine is nobody's fault.
+from proxy.app.crew import SERVES, Crew, Post
+
+# The interval of a worker's heartbeat, and how many it may miss: nothing that a worker does blocks its loop for a
+# minute, and its start, which opens the store and loads certificates, takes no longer. Beats are counted and not
+# seconds, so that a container or machine that was paused as a whole loses no worker.
 BEAT_SECONDS, SILENT_BEATS = 5.0, 12
 # A worker that lived so long did not die of its start, and is replaced at once.
 STEADY_SECONDS = 10.0
 RESTART_SECONDS, RESTART_SECONDS_MAX = 1.0, 30.0
-# Connections wait for the next worker after so many that died of their start: it comes in RESTART_SECONDS.
+# After so many early deaths connections still wait for the next worker, which starts in RESTART_SECONDS.
 EARLY_DEATHS_WAITED_FOR = 1
 # What a worker has beyond its own limits before it is killed.
 GRACE_SECONDS = 5.0
-# How a worker says that it serves, and then goes on; anything else it says is why it does not.
-SERVES = b"\0"
-
 _WAKING = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 _ENDING = frozenset({signal.SIGINT, signal.SIGTERM})
 _TOLD_MAX = 4096
@@ -41,45 +40,6 @@ class StartError(Exception):
 
 class Stopped(Exception):  # noqa: N818 (no error: what ends a start half-way)
     """Somebody wants us to end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """What a worker begins with.
-
-    `number` is its own among all that live, `place` its place among those that serve together. It writes SERVES to
-    `pulse` when it does and every BEAT_SECONDS from then on; `lifeline` can be read when the supervisor has ended.
-    """
-
-    number: int
-    place: int
-    is_replacement: bool
-    pulse: int
-    lifeline: int
-
-
-class Crew(Protocol):
-    """Workers that serve together, by the same settings."""
-
-    @property
-    def size(self) -> int:
-        """Return how many there are to be."""
-        ...
-
-    def work(self, post: Post) -> int:
-        """Be one of them, in a process of its own; return its exit code."""
-        ...
-
-    def vacant(self, place: int, why: str, *, alone: bool) -> None:
-        """Take note that a place stays empty for now, so that nothing waits for its worker.
-
-        `alone`: nobody else serves either.
-        """
-        ...
-
-    def filled(self, place: int) -> None:
-        """Take note that a worker serves in a place that was empty."""
-        ...
 
 
 @dataclass(slots=True)
@@ -108,7 +68,7 @@ class _Due:
 class Supervisor:
     """The workers of one Sealgate.
 
-    `ended` is told the number of each that has ended; `beat` is called, every BEAT_SECONDS, while at least one serves.
+    `ended` is called with the number of each that has ended, `beat` every BEAT_SECONDS while at least one serves.
 
     As a context it holds the signals of the process, and leaves no worker behind: they have `stop_seconds` to end, and
     those that were replaced `drain_seconds`.
@@ -123,7 +83,7 @@ class Supervisor:
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._ended = ended
-        self._told_beat = beat
+        self._on_beat = beat
         self._stop_seconds = stop_seconds
         self._drain_seconds = drain_seconds
         self._workers: dict[int, _Worker] = {}
@@ -141,7 +101,7 @@ class Supervisor:
             os.set_blocking(end, False)
         self._handlers = {number: signal.signal(number, _noted) for number in _WAKING}
         self._wakeup = signal.set_wakeup_fd(self._waking)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKING)  # whoever started us may have held them back
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKING)  # the parent process may have blocked them
         return self
 
     def __exit__(
@@ -198,11 +158,11 @@ class Supervisor:
     # One turn: wait for what happens next, and do what is due
 
     def _turn(self) -> None:
-        """Wait until something happens or is due and deal with it; signals are kept for who looks."""
+        """Wait until something happens or is due, and handle it; signals are collected for `run` and `start`."""
         pipes = {worker.pipe: worker for worker in self._workers.values() if worker.pipe >= 0}
         readable, _, _ = select.select([self._woken, *pipes], [], [], self._pause())
         if self._woken in readable:
-            # Read before we look who is dead: who dies from now on wakes us again.
+            # Before the dead are reaped: a worker that dies from now on wakes us again.
             self._signals.update(os.read(self._woken, _TOLD_MAX))
         for pipe in readable:
             if pipe in pipes:
@@ -228,7 +188,7 @@ class Supervisor:
 
     def _beat(self, now: float) -> None:
         if any(it.crew is self._crew and it.is_ready for it in self._workers.values()):
-            self._told_beat()
+            self._on_beat()
         for worker in self._workers.values():
             worker.silent_beats += 1
             if worker.silent_beats > SILENT_BEATS and worker.kill_at is None:
@@ -266,7 +226,7 @@ class Supervisor:
         )
 
     def _leave(self, place: int, why: str) -> None:
-        """Let nobody wait for a place that is not filled at once."""
+        """Stop accepting for a place that is not filled at once."""
         if self._crew is not None:
             self._vacant.add(place)
             serving = {it.place for it in self._workers.values() if it.crew is self._crew and it.is_ready}
@@ -284,7 +244,7 @@ class Supervisor:
                 self._crew.filled(worker.place)
 
     def _wait(self, place: int, early_deaths: int) -> float:
-        """Let a place be taken again after a pause; return its seconds."""
+        """Schedule a new worker for a place; return the pause before it, in seconds."""
         early = early_deaths
         pause = min(RESTART_SECONDS * 2.0 ** min(early - 1, 10), RESTART_SECONDS_MAX) if early else 0.0
         self._due.append(_Due(time.monotonic() + pause, place, early))

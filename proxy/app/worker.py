@@ -8,8 +8,9 @@ import signal
 from contextlib import suppress
 
 from proxy.app.composition import SHUTDOWN_SECONDS, Place, running
+from proxy.app.crew import SERVES
 from proxy.app.loop_errors import LoopErrors
-from proxy.app.supervisor import BEAT_SECONDS, SERVES
+from proxy.app.supervisor import BEAT_SECONDS
 from proxy.config import Settings
 from proxy.oci.errors import MalformedError
 from proxy.ops.limited import Limited
@@ -22,7 +23,7 @@ DRAIN_SECONDS = 600.0
 def work(settings: Settings, place: Place, *, pulse: int, lifeline: int) -> int:
     """Serve until SIGTERM or SIGINT, until the last transfer after SIGUSR1, or until the supervisor has ended.
 
-    `pulse` is told that it serves, or why it does not; see `supervisor.Post`. Returns the exit code.
+    What is written to `pulse`: see `crew.Post`. Returns the exit code.
     """
     os.set_blocking(pulse, False)
     with suppress(RuntimeError, OSError):  # without a standard error

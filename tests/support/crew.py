@@ -15,7 +15,8 @@ from pathlib import Path
 import structlog
 
 from proxy.app import supervisor
-from proxy.app.supervisor import SERVES, Post, StartError, Supervisor
+from proxy.app.crew import SERVES, Post
+from proxy.app.supervisor import StartError, Supervisor
 from proxy.ops import log
 
 
