@@ -10,7 +10,7 @@ import pytest
 import yaml
 from support.ops import exercise, make_metrics
 
-from proxy.ops import metrics
+from proxy.ops.labels import REFUSALS
 from proxy.verdict import Reason
 
 FOLDER = Path(__file__).parent.parent / "grafana"
@@ -155,5 +155,5 @@ def test_a_refusal_that_operators_hear_of_has_a_label_of_its_own():
     """What the alert leaves out must be labels that there are: else a new name is counted as an unsigned image."""
     (expr,) = (alert["expr"] for alert in ALERTS if alert["alert"] == "SealgateRefusesMuch")
     left_out = set(re.search(r'reason!~"([^"]*)"', expr)[1].split("|"))
-    assert left_out <= metrics._REFUSALS
+    assert left_out <= REFUSALS
     assert not left_out & {reason.value for reason in Reason}

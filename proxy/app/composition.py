@@ -37,7 +37,8 @@ from proxy.front.suspects import SUSPECT_SECONDS, Suspects
 from proxy.front.warm import Warm
 from proxy.gate.transfers import Transfers
 from proxy.ops.audit import Audit
-from proxy.ops.metrics import Metrics, ways_unverified
+from proxy.ops.labels import ways_unverified
+from proxy.ops.metrics import Metrics
 from proxy.ops.observer import Observer
 from proxy.ops.shared import Shared
 from proxy.ops.status import Tally, merged, render_status

@@ -25,9 +25,9 @@ from proxy.oci.manifest import Manifest
 from proxy.ops.audit_file import AuditFile
 from proxy.ops.clients import shown_user_agent
 from proxy.ops.journal import prioritized
+from proxy.ops.labels import verdict_name
 from proxy.ops.limited import Limited
 from proxy.ops.lines import Fault, Lines, fault_of
-from proxy.ops.metrics import verdict_name
 from proxy.policy import plain
 from proxy.policy.explain import explain
 from proxy.policy.model import Decision, Mode

@@ -1,11 +1,11 @@
-"""What is counted and timed, in the Prometheus naming (prometheus.io/docs/practices/naming).
+"""The Prometheus metrics, named as in prometheus.io/docs/practices/naming.
 
-Every label has a bounded set of values: names of the configuration, members of our own enumerations, or `other`. A
-client cannot make a new series.
+Every label has a bounded set of values (`labels`): names of the configuration, members of our own enumerations, or
+`other`. A client cannot make a new series.
 """
 
 import platform
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from datetime import UTC, datetime
 from itertools import product
 from typing import Literal
@@ -22,114 +22,53 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from proxy.oci.artifacts import ArtifactKind
 from proxy.ops.clients import KINDS as CLIENT_KINDS
 from proxy.ops.clients import client_kind
+from proxy.ops.labels import (
+    ANSWERS,
+    ARTIFACTS,
+    CACHES,
+    DROPPED,
+    FORMS,
+    KINDS,
+    METHODS,
+    OPERATIONS,
+    OUTCOMES,
+    REFRESHES,
+    REFUSALS,
+    TRANSFERS,
+    VERDICTS,
+    found_name,
+    one_of,
+    why_unverified,
+)
 from proxy.ops.shared import Shared
 from proxy.ops.supervision import Reload, Supervision, SupervisionCollector
 from proxy.policy.evaluate import NO_RULE
-from proxy.policy.model import Decision, InsecureAllowUnverified, Mode, OnOutage, Rule
-from proxy.verdict import Accepted, InsecureUnverified, Reason, Refused, Undetermined, Verdict
+from proxy.policy.model import Decision
+from proxy.verdict import Undetermined
 
 # From a warm manifest to the limit of 20 s that a client waits, and to a large blob.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60, 300)
 _LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
-_KINDS = frozenset({"ping", "manifests", "blobs", "tags", "referrers", "unsupported"})
-_METHODS = frozenset({"GET", "HEAD"})
-_ANSWERS = frozenset({"served", "refused", "not_found", "unavailable", "failed"})
-_FORMS = frozenset({"hold", "plain"})
-_OPERATIONS = frozenset({"manifest", "resolve", "blob", "head_blob", "referrers", "tags"})
-_OUTCOMES = frozenset({"ok", "not_found", "denied", "corrupt", "malformed", "busy", "unavailable", "cancelled"})
-_REFRESHES = frozenset({"changed", "unchanged", "unavailable", "corrupt", "malformed"})
-_CACHES = frozenset(
-    {
-        "response",
-        "verdict",
-        "stale_verdict",
-        "tag",
-        "stale_tag",
-        "stored_tag",
-        "manifest",
-        "stored_manifest",
-        "grant",
-        "content",
-    }
-)
-_ARTIFACTS = frozenset(kind.value for kind in ArtifactKind)
-_TRANSFERS = frozenset({"kept", "not_kept", "failed", "joined", "resumed", "prefetched"})
-# What a pull is refused for besides the reasons of the policy: `front/errors` names them.
-_REFUSALS = frozenset(Reason) | {
-    "undetermined",
-    "refused",
-    "unknown_blob",
-    "unusable",
-    "name_invalid",
-    "name_unknown",
-    "not_found",
-    "upstream_denied",
-    "unavailable",
-    "unsupported",
-    "internal_error",
-    "unreadable",
-    "external_urls",
-}
-# How many rules have series before anything happens: of ten thousand rules they would be ten megabytes.
+# How many rules have series with the value 0 from the start: for ten thousand rules these would be ten megabytes.
 RULES_AT_ZERO_MAX = 1000
-# Why a connection was closed or was not accepted yet: `front/accepting` and `front/bounded` name them.
-_DROPPED = frozenset({"limit", "full", "files", "handshake", "head"})
-_VERDICTS: dict[type[Verdict], str] = {
-    Accepted: "accepted",
-    Refused: "refused",
-    Undetermined: "undetermined",
-    InsecureUnverified: "insecure_unverified",
-}
-
-# What becomes of a gauge that several workers have set; a live one ends with its worker.
+# How the values of several workers are combined in a gauge; a live one ends with its worker.
 _Together = Literal["livesum", "livemax", "livemostrecent"]
 
 _NEVER = datetime.fromtimestamp(0, UTC)
 
-# A series more for each counter and histogram, that says only when it was made.
+# One more series for each counter and histogram, with the time of its creation.
 disable_created_metrics()  # type: ignore[no-untyped-call]
-
-
-def verdict_name(verdict: Verdict) -> str:
-    """Return the name that a verdict has in metrics and logs."""
-    return _VERDICTS[type(verdict)]
-
-
-def found_name(decision: Decision) -> str:
-    """Return what judging found: nothing, where a verdict that has expired stands in."""
-    return verdict_name(decision.verdict) if decision.stale is None else _VERDICTS[Undetermined]
-
-
-def why_unverified(decision: Decision) -> str:
-    """Say by which relaxation an image is served that was not accepted."""
-    if isinstance(decision.verdict, InsecureUnverified):
-        return "insecure_allow_unverified"
-    return decision.mode.value if decision.mode is not Mode.ENFORCE else "insecure_allow"
-
-
-def ways_unverified(rules: Iterable[Rule]) -> Sequence[tuple[str, str]]:
-    """Return each rule by which an image can be served that was not accepted, with what `why_unverified` then says."""
-    ways = []
-    for rule in rules:
-        if isinstance(rule.require, InsecureAllowUnverified):
-            ways.append((rule.name, "insecure_allow_unverified"))
-        elif rule.mode is not Mode.ENFORCE:
-            ways.append((rule.name, rule.mode.value))
-        elif rule.on_outage is OnOutage.INSECURE_ALLOW:
-            ways.append((rule.name, "insecure_allow"))
-    return ways
 
 
 class Metrics:
     """The metrics of one Sealgate, in a registry of their own; with `shared`, of all its workers together.
 
-    `registries` and `rules` are the configured names; `insecure_settings` is how many relaxations are configured,
-    `unverified` those by which an image can be served (`ways_unverified`), `started` when the configuration was read,
-    where no supervisor tells it. What alerts look at is there from the start, with the value 0: Prometheus sees no
-    increase where a series begins with 1.
+    `registries` and `rules` are the configured names; `insecure_settings` is the number of configured relaxations,
+    `unverified` are those by which an image can be served (`ways_unverified`), `started` is when the configuration was
+    read, where there is no supervisor. Series that alerts use exist from the start, with the value 0: Prometheus sees
+    no increase where a series begins with 1.
     """
 
     def __init__(  # noqa: PLR0913 (one composition root calls this, with names)
@@ -174,8 +113,8 @@ class Metrics:
         for rule, why in list(unverified)[:RULES_AT_ZERO_MAX]:
             self._unverified.labels(rule, why)
         for rule in sorted(self._rules)[:RULES_AT_ZERO_MAX]:
-            self._verdicts.labels(rule, _VERDICTS[Undetermined], "")
-        for labels in product(CLIENT_KINDS, sorted(_FORMS), sorted(_REFUSALS)):
+            self._verdicts.labels(rule, VERDICTS[Undetermined], "")
+        for labels in product(CLIENT_KINDS, sorted(FORMS), sorted(REFUSALS)):
             self._refusals.labels(*labels)
 
     def _make_requests(self) -> None:
@@ -189,7 +128,7 @@ class Metrics:
         self._dropped = self._counter(
             "connections_dropped", "Connections closed to make room, for a fault, or made to wait", "why"
         )
-        for why in sorted(_DROPPED):
+        for why in sorted(DROPPED):
             self._dropped.labels(why)
         self._cut = self._counter("transfers_cut", "Transfers broken off: the upstream's bytes were wrong or too few")
         self._restarts = self._counter("worker_restarts", "Workers that took the place of one that had died")
@@ -206,7 +145,7 @@ class Metrics:
         self._artifacts = self._counter(
             "artifacts_served", "Manifests of signatures and other artifacts served without a verdict", "kind"
         )
-        for kind in _ARTIFACTS:
+        for kind in ARTIFACTS:
             self._artifacts.labels(kind)
         self._audit_lost = self._counter("audit_lines_lost", "Audit lines that could not be written")
 
@@ -250,28 +189,28 @@ class Metrics:
             "trust_root_refreshes", "Refreshes of trust roots, by how they ended", "root", "outcome"
         )
 
-    # The path of every request: what is looked up is kept.
+    # On the path of every request: the children of labelled metrics are kept.
 
     def begun(self) -> None:
         """Count a request in."""
         self._in_flight += 1
 
     def answered(self, kind: str, method: str, status: int, outcome: str, seconds: float) -> None:
-        """Count a request out. A refusal has its own status, whatever the form in which the client was told."""
+        """Count a request out. A refusal counts with its own status, whatever form the answer had."""
         self._in_flight -= 1
         key = (kind, method, status, outcome)
         children = self._answers.get(key)
         if children is None:
             children = self._answer_children(kind, method, status, outcome)
-            if status in range(100, 600) and kind in _KINDS and method in _METHODS and outcome in _ANSWERS:
+            if status in range(100, 600) and kind in KINDS and method in METHODS and outcome in ANSWERS:
                 self._answers[key] = children
         children[0].inc()
         children[1].observe(seconds)
 
     def _answer_children(self, kind: str, method: str, status: int, outcome: str) -> tuple[Counter, Histogram]:
-        kind = _one_of(_KINDS, kind)
+        kind = one_of(KINDS, kind)
         status_label = str(status) if status in range(100, 600) else "other"
-        labels = (kind, _one_of(_METHODS, method), status_label, _one_of(_ANSWERS, outcome))
+        labels = (kind, one_of(METHODS, method), status_label, one_of(ANSWERS, outcome))
         return self._requests.labels(*labels), self._request_seconds.labels(kind)
 
     def warm(self, method: str) -> None:
@@ -283,7 +222,7 @@ class Metrics:
 
     def sent(self, kind: str, size: int) -> None:
         """Count bytes of a body that went out."""
-        kind = _one_of(_KINDS, kind)
+        kind = one_of(KINDS, kind)
         child = self._bytes.get(kind)
         if child is None:
             child = self._bytes[kind] = self._sent_bytes.labels(kind)
@@ -291,7 +230,7 @@ class Metrics:
 
     def looked_up(self, cache: str, *, hit: bool) -> None:
         """Count a question to what is remembered: verdict, tag, manifest, grant or content."""
-        key = (_one_of(_CACHES, cache), hit)
+        key = (one_of(CACHES, cache), hit)
         child = self._lookups.get(key)
         if child is None:
             child = self._lookups[key] = self._cache.labels(key[0], "hit" if hit else "miss")
@@ -308,7 +247,7 @@ class Metrics:
 
     def refused(self, user_agent: str, form: str, reason: str) -> None:
         """Count a refused request. `reason` is the label of a `front` refusal."""
-        self._refusals.labels(client_kind(user_agent), _one_of(_FORMS, form), _one_of(_REFUSALS, reason)).inc()
+        self._refusals.labels(client_kind(user_agent), one_of(FORMS, form), one_of(REFUSALS, reason)).inc()
 
     def served_unverified(self, decision: Decision) -> None:
         """Count an image that was served without being accepted."""
@@ -316,11 +255,11 @@ class Metrics:
 
     def connection_dropped(self, why: str) -> None:
         """Count a connection that was closed or has to wait."""
-        self._dropped.labels(_one_of(_DROPPED, why)).inc()
+        self._dropped.labels(one_of(DROPPED, why)).inc()
 
     def served_artifact(self, kind: str) -> None:
         """Count an artifact that was served without a verdict."""
-        self._artifacts.labels(_one_of(_ARTIFACTS, kind)).inc()
+        self._artifacts.labels(one_of(ARTIFACTS, kind)).inc()
 
     def cut(self) -> None:
         """Count a transfer that was broken off."""
@@ -328,7 +267,7 @@ class Metrics:
 
     def transfer(self, outcome: str) -> None:
         """Count what became of a blob on its way into the content store."""
-        self._transfers.labels(_one_of(_TRANSFERS, outcome)).inc()
+        self._transfers.labels(one_of(TRANSFERS, outcome)).inc()
 
     def content_held(self, files: int, size: int) -> None:
         """Say how much the content store holds."""
@@ -346,16 +285,16 @@ class Metrics:
     def upstream_request(self, registry: str, operation: str, outcome: str, seconds: float) -> None:
         """Count and time a request to a registry."""
         self._upstream_seconds.labels(
-            _one_of(self._registries, registry), _one_of(_OPERATIONS, operation), _one_of(_OUTCOMES, outcome)
+            one_of(self._registries, registry), one_of(OPERATIONS, operation), one_of(OUTCOMES, outcome)
         ).observe(seconds)
 
     def rate_limit(self, registry: str, remaining: int) -> None:
         """Take note of how many pulls a registry says are left."""
-        self._rate_limit.labels(_one_of(self._registries, registry)).set(remaining)
+        self._rate_limit.labels(one_of(self._registries, registry)).set(remaining)
 
     def upstream_unreachable(self, registry: str, *, is_open: bool) -> None:
         """Take note of whether a registry is left alone, for it cannot be reached."""
-        self._unreachable.labels(_one_of(self._registries, registry)).set(int(is_open))
+        self._unreachable.labels(one_of(self._registries, registry)).set(int(is_open))
 
     def worker_restarted(self) -> None:
         """Count this worker as one that took a dead one's place."""
@@ -383,7 +322,7 @@ class Metrics:
 
     def trust_root_refresh(self, root: str, outcome: str) -> None:
         """Count a refresh of a configured trust root."""
-        self._trust_root_refreshes.labels(root, _one_of(_REFRESHES, outcome)).inc()
+        self._trust_root_refreshes.labels(root, one_of(REFRESHES, outcome)).inc()
 
     def audit_lost(self) -> None:
         """Count an audit line that could not be written."""
@@ -395,7 +334,7 @@ class Metrics:
         return generate_latest(self._collected()), CONTENT_TYPE_LATEST
 
     def supervision(self) -> Supervision:
-        """Return what the supervisor has told last."""
+        """Return what the supervisor published last."""
         return self._supervised.read()
 
     def _collected(self) -> CollectorRegistry:
@@ -409,15 +348,15 @@ class Metrics:
         return registry
 
     def flush(self) -> None:
-        """Take what the path of every request counts by hand into the metrics."""
+        """Add what the path of every request counts by hand to the metrics."""
         self._in_flight_shown.set(self._in_flight)
         warm, self._warm = self._warm, {}
         for method, number in warm.items():
-            self._requests.labels("manifests", _one_of(_METHODS, method), "200", "served").inc(number)
+            self._requests.labels("manifests", one_of(METHODS, method), "200", "served").inc(number)
             self._cache.labels("response", "hit").inc(number)
 
     def _rule(self, name: str) -> str:
-        return _one_of(self._rules, name)
+        return one_of(self._rules, name)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"sealgate_{name}", text, labels, registry=self._registry)
@@ -427,7 +366,3 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"sealgate_{name}", text, labels, registry=self._registry, buckets=buckets)
-
-
-def _one_of(known: Collection[str], value: str) -> str:
-    return value if value in known else "other"

@@ -12,9 +12,10 @@ import structlog
 from proxy.oci.digest import Digest
 from proxy.oci.manifest import Manifest
 from proxy.ops.audit import Audit, is_written
+from proxy.ops.labels import found_name, verdict_name
 from proxy.ops.limited import Limited
 from proxy.ops.lines import Fault, fault_of
-from proxy.ops.metrics import Metrics, found_name, verdict_name
+from proxy.ops.metrics import Metrics
 from proxy.ops.outages import Outages
 from proxy.ops.status import RefusalSeen, Tally
 from proxy.policy.model import Decision

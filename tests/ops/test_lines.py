@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from proxy.ops.labels import REFUSALS
 from proxy.ops.lines import SCHEMA, Fault, Lines, fault_of
-from proxy.ops.metrics import _REFUSALS
 from proxy.policy import plain
 from proxy.verdict import Reason
 
@@ -64,4 +64,4 @@ def test_whose_fault_a_refusal_is(reason, fault):
 
 def test_the_policys_own_reasons_are_the_images_but_for_wrong_bytes():
     assert {fault_of(one.value) for one in Reason if one is not Reason.CORRUPT} == {Fault.IMAGE}
-    assert {fault_of(one) for one in _REFUSALS} == set(Fault)
+    assert {fault_of(one) for one in REFUSALS} == set(Fault)

@@ -29,7 +29,8 @@ from proxy.oci.errors import (
     UnknownUpstreamError,
     UpstreamDeniedError,
 )
-from proxy.ops.metrics import RULES_AT_ZERO_MAX, verdict_name, ways_unverified, why_unverified
+from proxy.ops.labels import verdict_name, ways_unverified, why_unverified
+from proxy.ops.metrics import RULES_AT_ZERO_MAX
 from proxy.policy.model import InsecureAllowUnverified, Mode, OnOutage, Refuse, Rule
 
 
