@@ -147,6 +147,23 @@ def test_a_file_gets_the_credentials_of_the_index_only_at_the_same_origin(href, 
     assert bootstrap._beside(own, "https://packages.example/simple/uv/", href) == target
 
 
+@pytest.mark.parametrize("index", [bootstrap.PYPI, CORP])
+@pytest.mark.parametrize(("certificates", "trusted"), [(["company.pem"], "true"), ([], None)])
+def test_the_authorities_of_the_machine_are_trusted_where_it_has_any(
+    monkeypatch, tmp_path, index, certificates, trusted
+):
+    """Behind a company's proxy that opens TLS, only the machine knows the authority."""
+    for name in certificates:
+        (tmp_path / name).touch()
+    paths = ssl.get_default_verify_paths()._replace(cafile=None, capath=str(tmp_path))
+    monkeypatch.setattr(bootstrap.ssl, "get_default_verify_paths", lambda: paths)
+    monkeypatch.delenv("UV_SYSTEM_CERTS", raising=False)
+    seen = []
+    monkeypatch.setattr(bootstrap, "_run", lambda _command, environment: seen.append(environment))
+    bootstrap.install_packages(Path("uv"), tmp_path, index, dev=False)
+    assert {one.get("UV_SYSTEM_CERTS") for one in seen} == {trusted}
+
+
 def test_an_index_that_is_away_is_one_clear_error_without_its_password(tmp_path):
     done = subprocess.run(  # noqa: S603 (the script of this project)
         [sys.executable, ROOT / "tools" / "bootstrap.py", tmp_path / "venv"],

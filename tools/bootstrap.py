@@ -162,6 +162,13 @@ def install_uv(folder: Path, index: str) -> Path:
     return program
 
 
+def has_system_certificates() -> bool:
+    """Whether the machine has certificate authorities of its own; bare Debian has none."""
+    paths = ssl.get_default_verify_paths()
+    folder = paths.capath or ""
+    return paths.cafile is not None or (Path(folder).is_dir() and any(Path(folder).iterdir()))
+
+
 def install_packages(uv: Path, folder: Path, index: str, *, dev: bool) -> None:
     """Install what uv.lock names, checked by its hashes, and Sealgate itself from this folder.
 
@@ -171,11 +178,13 @@ def install_packages(uv: Path, folder: Path, index: str, *, dev: bool) -> None:
     dropped = ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_INDEX")
     environment = {name: value for name, value in os.environ.items() if name not in dropped}
     environment |= {"VIRTUAL_ENV": str(folder.resolve()), "UV_PYTHON_DOWNLOADS": "never"}
+    if has_system_certificates():  # a company's own authority, whose proxy opens TLS, is there and not in uv
+        environment.setdefault("UV_SYSTEM_CERTS", "true")
     groups = [] if dev else ["--no-dev"]
     if index == PYPI:
         _run([uv, "sync", "--locked", "--inexact", *groups], environment)
         return
-    environment |= {"UV_DEFAULT_INDEX": index, "UV_SYSTEM_CERTS": "true"}
+    environment |= {"UV_DEFAULT_INDEX": index}
     if "PIP_CERT" in environment:
         environment.setdefault("SSL_CERT_FILE", environment["PIP_CERT"])
     with tempfile.TemporaryDirectory() as scratch:
