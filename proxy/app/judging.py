@@ -4,12 +4,15 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from proxy.app.clock import clock
 from proxy.app.trust import trust_ages
 from proxy.config import Settings
+from proxy.front.external import ExternalUrls, fetched_elsewhere
 from proxy.gate import Examination, Gate, Judge, Memory, Observer, Record, TrustAges
 from proxy.oci.reference import Reference
+from proxy.policy.model import Mode
 from proxy.stores.database import DATABASE, Database, open_database
 from proxy.stores.grants import SqliteMemberships
 from proxy.stores.manifests import SqliteManifests
@@ -37,7 +40,9 @@ async def verify(settings: Settings, reference: Reference) -> Examination:
         manifest = await upstreams.manifest(reference)
         rule = settings.rules.match(reference.repository)
         subject = Subject(reference.repository, manifest.digest, reference.tag)
-        return await make_judge(settings, upstreams, trust_ages(settings)).examine(rule, subject)
+        seen = await make_judge(settings, upstreams, trust_ages(settings)).examine(rule, subject)
+        refuses = settings.server.external_urls is ExternalUrls.REFUSE and (rule is None or rule.mode is Mode.ENFORCE)
+        return replace(seen, withheld=fetched_elsewhere(manifest) if refuses else None)
 
 
 def make_judge(settings: Settings, upstreams: Upstreams, trust: TrustAges) -> Judge:

@@ -95,7 +95,8 @@ def verify(
         render.document(documents.examination(seen))
     else:
         render.result(*examined.examination(seen))
-    raise typer.Exit(_EXIT_CODES[type(seen.verdict)])
+    code = _EXIT_CODES[type(seen.verdict)]
+    raise typer.Exit(code if code or seen.withheld is None else _EXIT_CODES[Refused])
 
 
 @app.command()

@@ -41,6 +41,7 @@ def examination(seen: Examination) -> dict[str, Any]:
         "candidates": [_candidate(one) for one in seen.candidates],
         "unreadable": [plain.rejection(one) for one in seen.rejections],
         "unreached": list(seen.unreached),
+        "withheld": seen.withheld,
     }
 
 

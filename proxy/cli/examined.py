@@ -25,6 +25,7 @@ def examination(seen: Examination) -> Iterator[RenderableType]:
             ("rule", reached.rule),
             ("verdict", verdict(outcome(reached))),
             *_because(reached),
+            *([("not served", f"{seen.withheld} (server.external_urls)")] if seen.withheld else []),
             *(("not readable", f"{one.signature or 'a candidate'}: {_why(one)}") for one in seen.rejections),
             *(("not reached", place) for place in seen.unreached),
         ]

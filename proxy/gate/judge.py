@@ -39,12 +39,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """Everything that was seen on the way to a verdict: what a dry run shows."""
+    """Everything that was seen on the way to a verdict: what a dry run shows.
+
+    `withheld` is why a pull is refused whatever the verdict, None where nothing but the verdict counts.
+    """
 
     verdict: Verdict
     candidates: tuple[Candidate, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     unreached: tuple[str, ...] = ()
+    withheld: str | None = None
 
 
 class Judge:

@@ -42,6 +42,12 @@ async def upstream():
     GOOD.add_to(registry, "team/good", "1")
     sign(registry, "team/good", GOOD.media_type, GOOD.body)
     BAD.add_to(registry, "team/bad", "1")
+    document = json.loads(GOOD.body)
+    document["layers"][0]["urls"] = ["https://elsewhere.example/layer"]
+    for name in ("elsewhere", "warned"):
+        body = json.dumps(document).encode()
+        registry.add_manifest(f"team/{name}", GOOD.media_type, body, "1")
+        sign(registry, f"team/{name}", GOOD.media_type, body)
     MULTI.add_to(registry, "team/multi", "1")
     sign(registry, "team/multi", MULTI.media_type, MULTI.body)
     async with serve_registry(registry) as url:
@@ -159,6 +165,23 @@ async def test_verify_judges_without_remembering(config):
     assert isinstance(good.verdict, Accepted)
     assert isinstance(bad.verdict, Refused)
     assert not (config.parent / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "server", "withheld"),
+    [
+        ("elsewhere", "", True),
+        ("elsewhere", 'external_urls = "insecure_allow"', False),
+        ("warned", "", False),
+        ("good", "", False),
+    ],
+)
+async def test_verify_knows_what_a_pull_is_refused_for_besides(tmp_path, upstream, name, server, withheld):
+    seen = await verify(
+        load(configuration(tmp_path, upstream, server=server, more=SEEN_ONLY)), Reference.parse(f"team/{name}:1")
+    )
+    assert isinstance(seen.verdict, Accepted)
+    assert (seen.withheld is not None) is withheld
 
 
 @pytest.mark.parametrize(("size", "code"), [(9_000, 200), (30_000, 200), (40_000, 400)])

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Queue
@@ -127,6 +128,15 @@ def test_verify_prints_json(run, config, monkeypatch, word):
 def test_verify_without_candidates_shows_none(run, config, monkeypatch):
     sees(monkeypatch, Examination(VERDICTS["refused"]))
     assert "does not count" not in run("verify", "app:1", "--config", config)[1]
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("accepted", 1), ("insecure_unverified", 1), ("undetermined", 3)])
+def test_verify_says_why_an_accepted_image_is_not_served(verify, outcome, code):
+    seen = replace(examination(VERDICTS[outcome]), withheld="its layer 0123 is to be fetched from http://a.example")
+    got, out, _ = verify(seen)
+    assert got == code
+    assert "not served" in out
+    assert "its layer 0123 is to be fetched from http://a.example (server.external_urls)" in out
 
 
 @pytest.mark.parametrize(
