@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 )
 (DOCKER,) = (client for client in CLIENTS if client.name == "docker")
 FAULTS = ["missing", "limited", "failing", "cut", "wrong", "slow"]
-WORKERS = {"one process": "", "two workers": "workers = 2\n"}
+ONE, TWO = "", "workers = 2\n"
 # So long is nothing asked of Docker Hub, where Docker waits.
 WAITS_SECONDS = 12
 
@@ -89,9 +89,10 @@ def pull_for(box: Box, reference: str, seconds: float) -> Ended:
 # The config of an accepted image
 
 
-@pytest.mark.parametrize("server", WORKERS.values(), ids=WORKERS)
-@pytest.mark.parametrize("how", FAULTS)
-@pytest.mark.parametrize("by", ["by_tag", "by_digest"])
+@pytest.mark.parametrize(
+    ("how", "by", "server"),
+    list(zip(FAULTS, ["by_tag", "by_digest"] * 3, [ONE, TWO, TWO, ONE, ONE, TWO], strict=True)),
+)
 def test_an_accepted_image_whose_config_cannot_be_had_is_held(setting: Setting, how: str, by: str, server: str) -> None:
     image = setting.put("configless", content.single("configless").image)
     setting.upstream.faults[blob(image, image.image.blobs[0])] = how
@@ -105,9 +106,10 @@ def test_an_accepted_image_whose_config_cannot_be_had_is_held(setting: Setting, 
             assert record.outcome is Outcome.OK, str(record)
 
 
-@pytest.mark.parametrize("more", ["", "[cache]\nsize = 0\n"], ids=["kept", "not kept"])
-@pytest.mark.parametrize("server", WORKERS.values(), ids=WORKERS)
-@pytest.mark.parametrize("large", [True, False], ids=["large", "small"])
+@pytest.mark.parametrize(
+    ("more", "server", "large"),
+    [("", ONE, True), ("", TWO, False), ("[cache]\nsize = 0\n", ONE, False), ("[cache]\nsize = 0\n", TWO, True)],
+)
 def test_its_twin_arrives(setting: Setting, more: str, server: str, large: bool) -> None:  # noqa: FBT001 (a table)
     image = setting.put("twin", padded("twin") if large else content.single("twin").image)
     with setting.sealgate(more, server) as url:
@@ -161,8 +163,9 @@ UNUSABLE = {
 }
 
 
-@pytest.mark.parametrize("server", WORKERS.values(), ids=WORKERS)
-@pytest.mark.parametrize("make", UNUSABLE.values(), ids=UNUSABLE)
+@pytest.mark.parametrize(
+    ("make", "server"), list(zip(UNUSABLE.values(), [ONE, TWO] * 3 + [ONE], strict=True)), ids=UNUSABLE
+)
 def test_a_tag_that_moves_to_what_docker_cannot_use_is_held(setting: Setting, make, server: str) -> None:
     base = content.single("moved").image
     image = setting.put("moved", base)
@@ -196,9 +199,17 @@ def test_all_tags_are_held_where_their_list_cannot_be_had(setting: Setting) -> N
 # The config of a refused image, whose manifest Docker kept
 
 
-@pytest.mark.parametrize("how", FAULTS)
-@pytest.mark.parametrize("known", [True, False], ids=["known", "never asked for"])
-@pytest.mark.parametrize("large", [True, False], ids=["large", "small"])
+@pytest.mark.parametrize(
+    ("how", "known", "large"),
+    [
+        ("missing", True, True),
+        ("limited", False, True),
+        ("failing", True, False),
+        ("cut", False, False),
+        ("wrong", True, True),
+        ("slow", False, True),
+    ],
+)
 def test_docker_waits_for_the_config_of_a_refused_image_that_it_had(
     setting: Setting,
     how: str,
@@ -214,7 +225,7 @@ def test_docker_waits_for_the_config_of_a_refused_image_that_it_had(
             assert docker("rmi", image.by_digest).code == 0
         if not known:
             setting.folder = setting.folder.with_name("another")
-        with setting.sealgate(key=_other_key()) as url, dockerd(box, url) as docker:
+        with setting.sealgate(key=SigningKey.generate().public_pem) as url, dockerd(box, url) as docker:
             setting.upstream.faults[blob(image, image.image.blobs[0])] = how
             waiting = pull_for(box, image.by_digest, WAITS_SECONDS)
             assert the_lab.hub.settle() == [], waiting.output
@@ -224,8 +235,3 @@ def test_docker_waits_for_the_config_of_a_refused_image_that_it_had(
     assert the_lab.hub.settle() == [], pulled.output
     assert pulled.code, pulled.output
     assert "sealgate: " in pulled.output, pulled.output
-
-
-def _other_key() -> bytes:
-
-    return SigningKey.generate().public_pem
