@@ -98,7 +98,7 @@ class Gate:
         self._decisions = Decisions(REMEMBERED_MAX, memory, judge, clock, observer.looked_up)
         self._grants: Lasting[tuple[Repository, Digest], BlobGrant] = Lasting(REMEMBERED_MAX)
         self._artifacts = Artifacts(registry, memory, self._decide)
-        self._pulling: SingleFlight[Reference, Pulled] = SingleFlight(tasks)
+        self._pulling: SingleFlight[tuple[Reference, Rules], Pulled] = SingleFlight(tasks)
         self._judging: SingleFlight[VerdictKey, Decision] = SingleFlight(tasks)
 
     @property
@@ -129,7 +129,7 @@ class Gate:
         Raises oci.errors: NotFoundError, UpstreamDeniedError, UnknownUpstreamError, MalformedError, CorruptError, and
         UnavailableError when the manifest itself cannot be had.
         """
-        return await self._pulling.do(reference, lambda: self._pull(reference, client))
+        return await self._pulling.do((reference, self._rules), lambda: self._pull(reference, client))
 
     async def _pull(self, reference: Reference, client: str) -> Pulled:
         rules = self._rules

@@ -86,3 +86,21 @@ async def test_what_was_under_way_is_not_remembered(ask):
             assert old.rules is not gate.rules
         assert not (await gate.pull(by_digest(digest), "client")).decision.served
         assert not (await gate.blob(APP, layer("good"), "client")).served
+
+
+@pytest.mark.parametrize("use", [REFUSE_ALL, None], ids=["other rules", "the same"])
+async def test_nobody_joins_what_was_begun_by_other_rules(use):
+    it = bench()
+    it.notebook.signed[it.registry.add(APP, image_body("good"), "v1")] = ("release",)
+    async with it.gate() as gate, asyncio.TaskGroup() as tasks:
+        held = Held(it.notebook)
+        gate.use(same_rule_with(held))
+        begun = tasks.create_task(gate.pull(by_tag(), "client"))
+        await held.begun.wait()
+        if use is not None:
+            gate.use(use)
+        joining = tasks.create_task(gate.pull(by_tag(), "client"))
+        await asyncio.sleep(0)
+        held.go.set()
+    assert begun.result().decision.served
+    assert joining.result().decision.served is (use is None)
