@@ -150,7 +150,27 @@ def entries(*platforms: object, image: Image) -> tuple[str, bytes]:
     return OCI_INDEX, json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}).encode()
 
 
+def nested(image: Image) -> tuple[str, bytes, Image]:
+    """Return an index whose entry for this platform is an index."""
+    own = {"os": "linux", "architecture": content.ARCHITECTURE}
+    inner = Image(*entries(own, image=image), image.blobs, (image,))
+    return *entries(own, image=inner), inner
+
+
+def config_of(image: Image, **changes: object) -> tuple[str, bytes, Image]:
+    """Return an index with the image by another config."""
+    config = json.dumps(json.loads(image.blobs[0]) | changes).encode()
+    document = json.loads(image.body)
+    document["config"] |= {"digest": str(Digest.of(config)), "size": len(config)}
+    made = Image(image.media_type, json.dumps(document).encode(), (config, *image.blobs[1:]), ())
+    return *entries({"os": "linux", "architecture": content.ARCHITECTURE}, image=made), made
+
+
 UNUSABLE = {
+    "nested index": nested,
+    "label that is a number": lambda image: config_of(image, config={"Labels": {"version": 7}}),
+    "time that does not exist": lambda image: config_of(image, created="2026-02-30T00:00:00Z"),
+    "32 bit": lambda image: entries({"os": "linux", "architecture": "386"}, image=image),
     "chart": chart,
     "encrypted": lambda image: layer_type("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", image),
     "wasm": lambda image: layer_type("application/vnd.wasm.content.layer.v1+wasm", image),
@@ -172,8 +192,9 @@ def test_a_tag_that_moves_to_what_docker_cannot_use_is_held(setting: Setting, ma
     with setting.sealgate('[lifetimes]\ntag = "1s"\n', server) as url:
         record = setting.stage.lab.pull("usable", DOCKER, url, image, "by_tag")
         assert record.outcome is Outcome.OK, str(record)
-        media_type, body = make(base)
-        moved = setting.put("moved", Image(media_type, body, base.blobs, (base,) if media_type == OCI_INDEX else ()))
+        media_type, body, *children = make(base)
+        listed = tuple(children or [base]) if media_type == OCI_INDEX else ()
+        moved = setting.put("moved", Image(media_type, body, base.blobs, listed))
         box_lab = setting.stage.lab
         box_lab.hub.settle()
         with box_lab.box() as box, dockerd(box, url) as docker:

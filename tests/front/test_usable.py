@@ -9,7 +9,7 @@ from proxy.front.agents import Docker
 from proxy.front.usable import LAYERS_MAX, Config, read_config, why_unusable, why_unusable_config
 from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError
-from proxy.oci.manifest import DOCKER_LIST, OCI_INDEX, Manifest
+from proxy.oci.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Manifest
 from proxy.oci.platforms import Platform
 
 
@@ -51,8 +51,8 @@ SERVER2019 = docker("windows/amd64", (24, 0), 17763)
         (OLD, [on("linux", "x86_64")], True),
         (OLD, [on("Linux", "AMD64")], True),
         (OLD, [on("linux", "amd64", "v1")], True),
-        (OLD, [on("linux", "386")], True),
-        (docker("linux/amd64", (19, 3)), [on("linux", "386")], False),
+        (OLD, [on("linux", "386")], False),
+        (NEW, [on("linux", "386")], True),
         (docker("linux/amd64", None), [on("linux", "386")], False),
         (docker("linux/386"), [on("linux", "386")], True),
         (docker("linux/386"), [on("linux", "amd64")], False),
@@ -79,10 +79,13 @@ SERVER2019 = docker("windows/amd64", (24, 0), 17763)
         (ARM, [on("linux", "arm", "v6")], True),
         (ARM, [on("linux", "arm")], True),
         (ARM, [on("linux", "arm", "v8")], False),
+        (ARM, [on("linux", "armhf")], True),
+        (ARM, [on("linux", "armv7l")], False),
         (ARM, [on("linux", "arm64")], False),
         (ARM64, [on("linux", "arm64", "v8")], True),
         (ARM64, [on("linux", "arm64")], True),
-        (ARM64, [on("linux", "arm", "v7")], True),
+        (ARM64, [on("linux", "arm", "v7")], False),
+        (docker("linux/arm64", (23, 0)), [on("linux", "arm", "v7")], True),
         (ARM64, [on("linux", "arm64", "v9")], False),
         (docker("linux/s390x"), [on("linux", "s390x")], True),
         (SERVER2019, [on("windows", "amd64", **{"os.version": "10.0.17763.5"})], True),
@@ -104,6 +107,28 @@ def test_an_index(client, platforms, fits):
         assert (why_unusable(an_index(*platforms, media_type=media_type), client) is None) is fits
 
 
+@pytest.mark.parametrize("client", [OLD, NEW])
+@pytest.mark.parametrize(
+    ("kind", "platform", "fits"),
+    [
+        (OCI_MANIFEST, on("linux", "amd64"), True),
+        (DOCKER_MANIFEST, on("linux", "amd64"), True),
+        (OCI_INDEX, on("linux", "amd64"), False),
+        (DOCKER_LIST, on("linux", "amd64"), False),
+        ("application/vnd.oci.image.layer.v1.tar", on("linux", "amd64"), False),
+        (OCI_INDEX, on("linux", "arm64"), True),
+        (OCI_INDEX, on("unknown", "unknown"), True),
+    ],
+)
+def test_an_entry_that_is_no_image(client, kind, platform, fits):
+    """Docker does not look into an index of an index; one for others does not matter."""
+    document = json.loads(an_index(on("linux", "amd64"), platform).body)
+    document["manifests"][1]["mediaType"] = kind
+    for entries in (document["manifests"], document["manifests"][::-1]):
+        body = json.dumps(document | {"manifests": entries}).encode()
+        assert (why_unusable(Manifest.parse(Digest.of(body), OCI_INDEX, body), client) is None) is fits
+
+
 @pytest.mark.parametrize("client", [OLD, NEW, TOOL])
 @pytest.mark.parametrize(
     ("changes", "why"),
@@ -120,6 +145,8 @@ def test_an_index(client, platforms, fits):
         ({"layer": "application/vnd.cncf.helm.chart.content.v1.tar+gzip"}, "a layer is"),
         ({"layer": "application/vnd.dsse.envelope.v1+json"}, "a layer is"),
         ({"layer": "APPLICATION/VND.OCI.IMAGE.LAYER.V1.TAR"}, "a layer is"),
+        ({"config": {"platform": {"os": "linux"}}}, None),
+        ({"config": {"platform": "linux"}}, "platform"),
     ],
 )
 def test_a_manifest(client, changes, why):
@@ -206,9 +233,66 @@ def test_a_config(changes, client, why):
         {"history": {}},
         {"history": ["x"]},
         {"created": "yesterday"},
+        {"created": "2026-02-30T00:00:00Z"},
+        {"created": "2026-01-01T24:00:00Z"},
+        {"created": "2026-01-01T00:00:00+24:00"},
+        {"architecture": 7},
+        {"author": []},
+        {"Size": 1.0},
+        {"Size": True},
+        {"Size": 2**63},
+        {"os.features": "x"},
+        {"rootfs": {"type": 7, "diff_ids": []}},
+        {"rootfs": {"diff_ids": [None]}},
+        {"history": [None]},
+        {"history": [STEP | {"empty_layer": "true"}]},
+        {"history": [STEP | {"created": "never"}]},
+        {"history": [STEP | {"comment": 7}]},
+        {"config": []},
+        {"config": {"Labels": {"a": 7}}},
+        {"config": {"Labels": ["a"]}},
+        {"config": {"Env": "A=b"}},
+        {"config": {"Env": [7]}},
+        {"config": {"Cmd": {"a": "b"}}},
+        {"config": {"Entrypoint": [["a"]]}},
+        {"config": {"ExposedPorts": ["80/tcp"]}},
+        {"config": {"Volumes": {"/a": True}}},
+        {"config": {"Tty": "no"}},
+        {"config": {"StopTimeout": "10s"}},
+        {"config": {"Healthcheck": {"Interval": "10s"}}},
+        {"config": {"Healthcheck": {"Test": "true"}}},
+        {"container_config": {"User": 0}},
         {"created": 7},
     ],
 )
 def test_a_config_that_docker_cannot_read(changes):
     with pytest.raises(MalformedError):
         read(**changes)
+
+
+PROCESS = {
+    "Labels": {"a": "b", "c": None},
+    "Env": ["A=b"],
+    "Cmd": "a",
+    "Entrypoint": ["a", "b"],
+    "ExposedPorts": {"80/tcp": {}},
+    "Volumes": {"/a": None},
+    "Tty": False,
+    "StopTimeout": 10,
+    "Healthcheck": {"Test": ["NONE"], "Interval": 10**10, "Retries": 3},
+    "User": "",
+    "Memory": "of an early Docker",
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"config": PROCESS, "container_config": PROCESS},
+        {"config": None, "container_config": {}, "created": None, "author": None, "Size": 0, "os.features": ["x"]},
+        {"config": dict.fromkeys(PROCESS), "history": [STEP | {"comment": "", "empty_layer": False, "more": 7}]},
+        {"created": "2024-02-29T23:59:59.999999999-07:00", "moby.buildkit.buildinfo.v1": "e30="},
+    ],
+)
+def test_a_config_that_docker_can_read(changes):
+    assert read(**changes).layers == len(CONFIG["rootfs"]["diff_ids"])
