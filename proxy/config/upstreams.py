@@ -11,7 +11,6 @@ from proxy.config.mistakes import Mistake, key_path, read_table
 from proxy.config.schema import SignatureRegistry, Upstream
 from proxy.oci.errors import MalformedError
 from proxy.oci.reference import DOCKER_HUB
-from proxy.upstream.base_url import BaseUrl
 from proxy.upstream.endpoint import Credentials, Endpoint
 from proxy.upstream.forward_proxy import DIRECT, NONE, Proxies, Proxy
 from proxy.upstream.tls import check_client_certificate
@@ -42,7 +41,7 @@ def _with_signatures(mirror: Endpoint, table: Mapping[str, Any], folder: Path, m
     where = ("upstreams", mirror.name, "signatures")
     read = read_table(SignatureRegistry, table, where, folder, mistakes)
     canonical = _endpoint(mirror.name, read, where, mistakes) if read is not None else None
-    if canonical is not None and BaseUrl.parse(canonical.url) == BaseUrl.parse(mirror.url):
+    if canonical is not None and canonical.base == mirror.base:
         what = f"{canonical.url} is where the images come from too"
         hint = "signatures are looked for there anyway; this table is for the registry that a mirror at url stands for"
         mistakes.append(Mistake(key_path(*where, "url"), what, hint))

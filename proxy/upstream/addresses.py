@@ -1,4 +1,4 @@
-"""Which network a host stands for: the public one, this machine, or one that strangers must not lead us into.
+"""Classify a host by its network: public, this machine, or an internal one that upstreams must not make us dial.
 
 A host is classified as the system's resolver would read it: `getaddrinfo` takes `127.1`, `0x7f.1` and `2130706433` for
 addresses (WHATWG URL, section 3.5, "ends in a number"; inet_aton(3)), and an IPv6 address may carry an IPv4 one.
@@ -49,7 +49,7 @@ def place_of(host: str) -> Place | None:
 
 
 def is_plain(host: str) -> bool:
-    """Whether a host is written as all readers read it: a name, four decimal numbers, or an IPv6 address."""
+    """Return whether all readers agree on how to read a host: a name, four decimal numbers, or an IPv6 address."""
     last = host.rstrip(".").lower().rpartition(".")[2]
     return ":" in host or _DOTTED.fullmatch(host) is not None or not _NUMBER.fullmatch(last)
 
@@ -79,7 +79,7 @@ def place_of_address(address: IPv4Address | IPv6Address) -> Place | None:
 
 
 def _place_of_four(address: IPv4Address) -> Place | None:
-    # 0.0.0.0/8 is dialled as this machine, but nobody writes it who means well.
+    # 0.0.0.0/8 is dialled as this machine, but has no legitimate use as a destination.
     is_reserved = address.is_multicast or address.is_reserved or int(address) >> 24 == 0
     is_public = address.is_global and not is_reserved and not any(address in one for one in _MORE_PRIVATE_FOUR)
     return None if is_public else Place.RESERVED if is_reserved else _internal(address)

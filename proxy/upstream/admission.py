@@ -1,4 +1,4 @@
-"""What our own requests to one registry may take, by what they are for, so that none keeps another from the registry.
+"""Limits on our own concurrent requests to one registry, by their use, so that no use starves another.
 
 A wait for a place here is our own affair: it says nothing about the registry, and no circuit breaker counts it.
 """
@@ -24,7 +24,7 @@ WAIT_SECONDS = 5.0
 
 
 class Use(StrEnum):
-    """What a request is for."""
+    """The purpose of a request."""
 
     PULL = "pull"
     LIST = "list"
@@ -58,5 +58,5 @@ class Admission:
 
 
 def namespace(repository: Repository) -> str:
-    """Return whose repository it is, as far as its name says: the first part of the path."""
+    """Return the namespace of a repository: the first part of its path."""
     return repository.path.partition("/")[0]

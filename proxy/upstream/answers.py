@@ -48,7 +48,7 @@ _FINAL_SERVER_ERRORS = frozenset({501, 505})
 _CLIENT_ERRORS = range(400, 500)
 _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS = 408, 429
 _PROXY_AUTHENTICATION_REQUIRED = 407
-# An error's body comes with its head; what does not is not worth a client's time.
+# The body of an error usually arrives with its head; clients do not wait longer for it.
 _REASON_SECONDS = 1.0
 # Why no connection can be made though nothing is wrong with the server (connect(2), socket(2)).
 _OURS = {
@@ -61,7 +61,7 @@ _OURS = {
 # Seen where a character set or a transfer was meant; `aws-chunked` stays on what was uploaded to S3 in signed chunks
 # (docs.aws.amazon.com, sigv4-streaming), and is undone by S3 itself.
 _NO_ENCODINGS = frozenset({"", "identity", "none", "utf-8", "binary", "aws-chunked"})
-# What servers of files say of a manifest, and registries behind some front servers; "" is no type at all.
+# The Content-Type that file servers and some reverse proxies send for a manifest; "" where there is none.
 GENERIC_TYPES = frozenset(
     {"", "application/json", "text/json", "text/plain", "application/octet-stream", "binary/octet-stream"}
 )
@@ -174,7 +174,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def check_identity(server: str, headers: CIMultiDictProxy[str]) -> None:
     """Refuse an encoded body: its bytes would not be those that the digest names (RFC 9110, section 8.4).
 
-    What is no encoding at all is let pass, for nothing is undone here: the digest is of the bytes as they come.
+    Values that are no encoding are ignored, as nothing is decoded here: the digest is of the bytes as they arrive.
     """
     codings = ",".join(headers.getall(hdrs.CONTENT_ENCODING, [])).lower().split(",")
     if not {one.strip() for one in codings} <= _NO_ENCODINGS:
@@ -217,7 +217,7 @@ def media_type(response: ClientResponse) -> str:
 def manifest_type(response: ClientResponse, body: bytes) -> str:
     """Return the media type of a manifest; where the header has a generic one, that which the body states.
 
-    It is a claim of the body about itself, to be checked by `Manifest.parse`, and the type that clients are told.
+    It is a claim of the body about itself, to be checked by `Manifest.parse`, and the type that clients are sent.
     """
     served = media_type(response)
     if served not in GENERIC_TYPES:

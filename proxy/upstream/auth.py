@@ -1,4 +1,4 @@
-"""How we show a registry who we are: not at all, HTTP Basic, or a bearer token from its token service.
+"""Authentication to a registry: anonymous, HTTP Basic, or a bearer token from its token service.
 
 Sources: distribution-spec 1.1, Authentication; distribution docs/spec/auth/token.md and oauth.md; RFC 6750, RFC 7617.
 Credentials go to the registry itself and to token services that `origins.token_service` allows, nowhere else.
@@ -21,7 +21,7 @@ from proxy.upstream.answers import network_errors, read_at_most, reason_of, stat
 from proxy.upstream.challenge import Challenge
 from proxy.upstream.credentials import IDENTITY_TOKEN_USER, Credentials, CurrentCredentials
 from proxy.upstream.endpoint import Endpoint
-from proxy.upstream.origins import read_origin, token_service
+from proxy.upstream.origins import token_service
 from proxy.upstream.pool import Pool
 
 # A token is for one repository; the least recently used are forgotten and asked for again.
@@ -45,7 +45,7 @@ class _Token:
 
 
 class Authenticator:
-    """What one registry wants to see, learnt from its challenges, and the tokens it gave.
+    """The authentication that one registry asks for, learnt from its challenges, and the tokens it issued.
 
     The first challenge is remembered, so that later repositories are asked with a token at once. Concurrent requests
     for one repository share one token request.
@@ -122,7 +122,7 @@ class Authenticator:
     async def _request_as(self, credentials: Credentials | None, challenge: Challenge, scope: str) -> _Token:
         endpoint = self._endpoint
         realm = challenge.parameters.get("realm", "")
-        registry = read_origin(endpoint.url)
+        registry = endpoint.base.origin
         url = token_service(realm, registry, endpoint.token_realms, plain=endpoint.insecure_http)
         self._pool.guard.lead(registry, url)
         server = f"the token service {url.host}"

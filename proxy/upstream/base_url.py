@@ -1,4 +1,4 @@
-"""Where a registry's API is, and what stands before its repositories: `url` of an upstream.
+"""The `url` of an upstream: the location of the registry's API, and the prefix of its repositories.
 
 Harbor's projects, Artifactory's and Nexus' repositories and ECR's pull-through caches are paths of one host. `url` then
 has that path, as a client would write it in an image name (`https://harbor.corp/dockerhub`) or in a request
@@ -43,7 +43,7 @@ class BaseUrl:
         return cls(origin, api, f"{_checked('/'.join(after))}/" if after else "")
 
     def path(self, repository: Repository) -> str:
-        """Return what the repository is called there: in requests and in the scope of tokens."""
+        """Return the repository's path at the registry: in requests and in the scope of tokens."""
         return self.prefix + repository.path
 
     def url(self, repository: Repository, below: str) -> URL:

@@ -27,7 +27,6 @@ from proxy.oci.reference import Reference, Repository
 from proxy.upstream.admission import BLOBS_MAX, PULLS_MAX, Admission, Use
 from proxy.upstream.answers import GENERIC_TYPES, manifest_type, media_type, off_the_loop
 from proxy.upstream.auth import Authenticator
-from proxy.upstream.base_url import BaseUrl
 from proxy.upstream.blobs import OK, PARTIAL, RANGE_NOT_SATISFIABLE, BlobStream, blob_stream
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.dialling import Guard
@@ -66,7 +65,7 @@ class Upstream:
     ) -> None:
         self._endpoint = endpoint
         self._name = endpoint.name
-        self._base = BaseUrl.parse(endpoint.url)
+        self._base = endpoint.base
         self._backoff = backoff
         self._limits = limits or Limits()
         self._observer = observer or Observer()
@@ -118,7 +117,7 @@ class Upstream:
         return await off_the_loop(check, body)
 
     async def resolve(self, reference: Reference) -> Digest | None:
-        """Return what a HEAD says is the tag's digest now, None where it does not say: ask with `manifest` then.
+        """Return the tag's current digest according to a HEAD, None where it names none: use `manifest` then.
 
         Docker Hub does not count a HEAD as a pull. The digest is a claim, good to find out whether a remembered one is
         still current and for nothing else. Where the HEAD fails a GET decides; if that works, no HEAD is sent for a
@@ -234,7 +233,7 @@ class Upstream:
         return Request(method, url, path, what, {hdrs.RANGE: range_header}, accepted)
 
     async def _head(self, repository: Repository, request: Request) -> ClientResponse | None:
-        """Send a HEAD; None where it fails in a way in which a GET may not."""
+        """Send a HEAD; None where it fails and a GET may succeed."""
         request = replace(request, accepted=request.accepted | NOT_MEANT | NOT_OFFERED)
         try:
             response, _ = await self._fetch(Use.PULL, repository, request, 0)

@@ -1,4 +1,4 @@
-"""What we show one registry: a user name and a password, which is read again when its file changes."""
+"""Credentials for one registry: a user name and a password, which is read again when its file changes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ PASSWORD_BYTES_MAX = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What we show to one registry and its token service, to nobody else.
+    """Credentials that are sent to one registry and its token service only.
 
     With the user name `<token>` the password is an identity token (distribution, oauth.md). `file` is where the
-    password stands, None where it does not change.
+    password was read from, None where it does not change.
     """
 
     username: str
@@ -49,7 +49,7 @@ class Credentials:
 
 
 class CurrentCredentials:
-    """The credentials as they are now. While their file cannot be read, they are what they were last."""
+    """The current credentials. While their file cannot be read, the last ones that could be."""
 
     def __init__(self, first: Credentials | None, clock: Callable[[], float]) -> None:
         self._now = first
@@ -62,7 +62,7 @@ class CurrentCredentials:
         return self._now
 
     def renew(self) -> bool:
-        """Read the file now, for what was in it is refused; whether that brought something else."""
+        """Read the file now, as its credentials were refused; return whether they differ from before."""
         before = self._now
         if before is None or before.file is None:
             return False

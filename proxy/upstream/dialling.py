@@ -23,7 +23,7 @@ from yarl import URL
 from proxy.oci.errors import UnavailableError
 from proxy.upstream.addresses import Place, place_of
 from proxy.upstream.endpoint import Endpoint
-from proxy.upstream.origins import is_listed, may_be_internal, read_origin
+from proxy.upstream.origins import is_listed, may_be_internal
 from proxy.upstream.resolver import SystemResolver
 
 # Hosts are named by upstreams; a registry has a token service and a few storage hosts (Docker Hub: 3 in a month).
@@ -31,11 +31,11 @@ HOSTS_MAX = 256
 
 
 class Guard:
-    """Which addresses may be dialled for one upstream; shared by its connectors."""
+    """The addresses that may be dialled for one upstream; shared by its connectors."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self._registry = _dialled(read_origin(endpoint.url))
+        self._registry = _dialled(endpoint.base.origin)
         self._listed: AbstractSet[str] = endpoint.redirect_hosts | endpoint.token_realms
         self._reached: LRUCache[str, Place | None] = LRUCache(HOSTS_MAX)
         self._led: LRUCache[str, Place] = LRUCache(HOSTS_MAX)
@@ -52,7 +52,7 @@ class Guard:
             self._led[_dialled(to)] = place
 
     def permits(self, host: str, port: int | None, address: str) -> bool:
-        """Whether this address, one of the host's, may be dialled; notes nothing."""
+        """Return whether this address of the host may be dialled; changes no state."""
         name, place = host.lower().rstrip("."), place_of(address)
         if place is None or name == self._registry or is_listed(name, port, self._listed):
             return True

@@ -50,9 +50,14 @@ class Endpoint:
             raise MalformedError(f"{self.name!r} is not the canonical name: write {canonical_registry(self.name)!r}")
         check_hosts("token_realms", self.token_realms)
         check_hosts("redirect_hosts", self.redirect_hosts)
-        origin = BaseUrl.parse(self.url).origin
+        origin = self.base.origin
         if origin.scheme == "http" and not (self.insecure_http or is_loopback(origin.host or "")):
             raise MalformedError(f"{self.url} is plain http and not loopback: use https, or set insecure_http")
+
+    @property
+    def base(self) -> BaseUrl:
+        """The parts of `url`."""
+        return BaseUrl.parse(self.url)
 
     @property
     def proxy(self) -> Proxy | None:

@@ -1,7 +1,7 @@
 """The reason that a registry or token service gives in the body of an error, as one line that can be passed on.
 
 Sources: distribution-spec 1.1, Error Codes; RFC 6749, section 5.2 (token services); and as plain text Go's http.Error.
-A stranger writes it and clients and logs show it: it is printable ASCII, short, and has nothing that may be a secret.
+The upstream controls it, and clients and logs show it: it is printable ASCII, short, and without possible secrets.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""Forward proxies: which one a request goes through, by configuration or by the usual environment variables.
+"""Forward proxies for requests, by configuration or by the usual environment variables.
 
-The variables are read as Go's golang.org/x/net/http/httpproxy reads them, for Docker and containerd do, so that one
-setting of a machine means the same to all. Of curl's ways these are known too: spaces between the names in NO_PROXY,
+The variables are read as Go's golang.org/x/net/http/httpproxy reads them, as Docker and containerd do, so that a
+setting of the machine means the same to all. Two forms of curl are accepted too: spaces between the names in NO_PROXY,
 and a final dot. Behind a proxy it is the proxy that resolves and dials.
 """
 
@@ -71,7 +71,7 @@ class _Exception:
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """Which proxy a URL is asked through; none unless said so. `always` goes before the others, without exceptions."""
+    """The proxies by scheme; none by default. `always` takes precedence over the others, and has no exceptions."""
 
     http: Proxy | None = None
     https: Proxy | None = None
@@ -104,13 +104,13 @@ class Proxies:
         if self.always is not None:
             return self.always
         host = (url.raw_host or "").lower().rstrip(".")
-        # As Go does: what is on this machine is no proxy's business.
+        # As Go does: loopback is never asked through a proxy.
         if place_of(host) is Place.LOOPBACK or any(one.matches(host, url.port) for one in self.exceptions):
             return None
         return self.https if url.scheme == "https" else self.http
 
     def has(self, host: str, port: int) -> bool:
-        """Whether one of the proxies is at this host and port."""
+        """Return whether one of the proxies is at this host and port."""
         return any(
             one is not None and (one.url.raw_host, one.url.port) == (host, port)
             for one in (self.http, self.https, self.always)

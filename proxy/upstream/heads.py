@@ -1,13 +1,13 @@
-"""Whether a registry answers HEAD as it answers GET: what was found out, for a while."""
+"""HEAD requests that a registry does not answer as it answers GET, remembered for a while."""
 
 from collections.abc import Callable
 
 # Long enough to save most of the requests in vain, short enough that a proxy that was repaired is noticed.
 AVOIDED_SECONDS = 600.0
-# What some registries, and the storage that they redirect to with a URL that is signed for GET, answer to a HEAD though
-# a GET works. Not 429: that counts both.
+# Statuses with which some registries, and storage behind a URL that is signed for GET, answer a HEAD though a GET
+# works. Not 429, which applies to both.
 NOT_MEANT = frozenset({400, 401, 403, 404, 500, 502, 503, 504})
-# What is said about the method alone.
+# Statuses that are about the method alone.
 NOT_OFFERED = frozenset({405, 501})
 
 
@@ -19,7 +19,7 @@ class Heads:
         self._until: dict[str, float] = {}
 
     def work(self, what: str) -> bool:
-        """Say whether a HEAD is worth a request."""
+        """Return whether a HEAD should be tried."""
         return self._clock() >= self._until.get(what, float("-inf"))
 
     def avoid(self, what: str) -> None:

@@ -5,7 +5,6 @@ with an address at which only they know themselves. Only the query is taken: it 
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -47,7 +46,7 @@ def next_query(response: ClientResponse, server: str, asked: URL) -> Continuatio
 
     UnavailableError where it is at another host, cannot be read, or is what was asked for: such a list has no end.
     """
-    target = _next_target(response.headers.getall(hdrs.LINK, []))
+    target = next_target(response)
     if target is None:
         return None
     try:
@@ -67,8 +66,9 @@ def with_query(url: URL, query: str) -> URL:
     return URL(f"{url.with_query(None)}?{query}", encoded=True)
 
 
-def _next_target(headers: Iterable[str]) -> str | None:
-    for header in headers:
+def next_target(response: ClientResponse) -> str | None:
+    """Return the target of the first `Link` whose relations include `next`, as it is written; None where none has."""
+    for header in response.headers.getall(hdrs.LINK, []):
         for link in _LINK.finditer(header):
             relation = _REL.search(link["parameters"])
             if relation is not None and "next" in (relation[1] or relation[2] or "").lower().split():

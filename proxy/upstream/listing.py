@@ -15,6 +15,7 @@ from proxy.oci.reference import is_tag
 from proxy.oci.strict_json import loads_object
 from proxy.upstream.answers import media_type, off_the_loop
 from proxy.upstream.blobs import OK
+from proxy.upstream.links import next_target
 from proxy.upstream.origins import origin_of
 from proxy.upstream.transport import Request, Transport
 from proxy.verdict import Failure, Reason
@@ -84,8 +85,8 @@ def next_page(response: ClientResponse, server: str, origin: URL) -> URL | None:
     Scheme and port are the registry's own: behind a front server it may not know how it is reached.
     """
     try:
-        link = response.links.get("next")
-        url = URL(link["url"]) if link is not None else None
+        target = next_target(response)
+        url = response.url.join(URL(target)) if target is not None else None
         foreign = url is not None and origin_of(url).host != origin.host
     except ValueError:
         foreign = True
@@ -101,7 +102,7 @@ def _read_referrers(body: bytes) -> Sequence[Descriptor]:
 def read_tags(body: bytes) -> list[str]:
     """Read one page of the tags, `null` where there are none; raises MalformedError.
 
-    Texts that are no tags are left out: nobody could pull them, and whoever may push one hides no other.
+    Texts that are no tags are left out: they cannot be pulled, and one that was pushed must not hide the others.
     """
     tags = loads_object(body, "the list of tags", TAG_TOKENS_MAX).get("tags") or []
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):

@@ -1,4 +1,4 @@
-"""What is told about requests to registries, for metrics."""
+"""Events about requests to registries, for metrics."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,10 +36,10 @@ def _nothing(*_: object, **__: object) -> None:
 
 
 class BreakerChanged(Protocol):
-    """Who is told whether a registry is left alone."""
+    """Receiver of changes of a circuit breaker."""
 
     def __call__(self, registry: str, *, is_open: bool) -> None:
-        """Take note that it is, or no longer."""
+        """Handle a breaker that opened or closed."""
         ...
 
 

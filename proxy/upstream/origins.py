@@ -15,8 +15,8 @@ from proxy.upstream.addresses import Place, is_plain, place_of, read_address
 _DEFAULT_SCHEMES = ("https", "http")
 # RFC 9110, section 10.2.2, and RFC 3986: a URI reference is printable ASCII.
 _URI = re.compile(r"[!-~]+", re.ASCII)
-# What is dialled is what was checked: letters, digits, hyphens and underscores, or an IPv6 address without a zone. No
-# percent-encoding and no empty label, which one reader decodes or drops and the next one does not.
+# Letters, digits, hyphens and underscores, or an IPv6 address without a zone, so that the checked host is the one that
+# is dialled. No percent-encoding and no empty label, which one reader decodes or drops and the next one does not.
 _NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.ASCII)
 _PORT = re.compile(r"(?:[0-9]{1,5})?", re.ASCII)
 _SIX = re.compile(r"[0-9a-f:.]*:[0-9a-f:.]*", re.ASCII)
@@ -47,7 +47,7 @@ def origin_of(url: URL) -> URL:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether the host is written as this machine: `localhost`, `127.0.0.1`, `::1`."""
+    """Return whether the host is written as this machine: `localhost`, `127.0.0.1`, `::1`."""
     return place_of(host) is Place.LOOPBACK
 
 
@@ -58,7 +58,7 @@ def host_of(url: URL) -> str:
 
 
 def may_be_internal(by: Place | None, to: Place) -> bool:
-    """Whether a server in one network may lead to another: a private one to a private one, this machine to itself."""
+    """Return whether a server in one network may name a host in another: private to private, this machine to itself."""
     return by is to and to in {Place.LOOPBACK, Place.PRIVATE}
 
 
@@ -146,6 +146,6 @@ def check_hosts(key: str, hosts: AbstractSet[str]) -> None:
 
 
 def is_listed(host: str, port: int | None, hosts: AbstractSet[str]) -> bool:
-    """Whether a configured list has the host, or the host with this port."""
+    """Return whether a configured list has the host, or the host with this port."""
     written = f"[{host}]" if ":" in host else host
     return not {host, written, f"{host}:{port}", f"{written}:{port}"}.isdisjoint(one.lower() for one in hosts)

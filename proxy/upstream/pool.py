@@ -60,7 +60,7 @@ class Pool:
         return await self._session.request(
             method,
             url,
-            # What is https goes through a tunnel, whose request is the proxy's; what is http is asked of the proxy.
+            # https goes through a tunnel, and CONNECT carries the proxy's header; a request for http goes to the proxy.
             headers=sent | shown if url.scheme == "http" else sent,
             proxy_headers=shown,
             proxy=proxy.url if proxy is not None else None,

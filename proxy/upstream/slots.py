@@ -1,4 +1,4 @@
-"""A limit on what is done at once, in which no group can take everything: groups that wait take turns."""
+"""A fair semaphore: no group can take all slots, and groups that wait take turns."""
 
 import asyncio
 from collections import Counter, OrderedDict, deque

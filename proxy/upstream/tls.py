@@ -1,4 +1,4 @@
-"""TLS to upstreams: who is trusted, what is shown, and why a connection failed."""
+"""TLS to upstreams: trust anchors, client certificates, and the causes of failures in words."""
 
 import ssl
 from collections.abc import Callable, Mapping
@@ -7,7 +7,6 @@ from pathlib import Path
 from yarl import URL
 
 from proxy.oci.errors import MalformedError
-from proxy.upstream.base_url import BaseUrl
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.origins import host_of, is_listed
 from proxy.upstream.watched import Watched
@@ -49,7 +48,7 @@ class Contexts:
     def __init__(self, endpoint: Endpoint, clock: Callable[[], float]) -> None:
         """Read the files; raises MalformedError where one cannot be used."""
         self._endpoint = endpoint
-        self._registry = BaseUrl.parse(endpoint.url).origin.raw_host
+        self._registry = endpoint.base.origin.raw_host
         files = (endpoint.ca_file, endpoint.client_certificate, endpoint.client_key)
         self._watched = Watched([file for file in files if file is not None], clock)
         self._with, self._without = self._made()

@@ -10,7 +10,6 @@ from yarl import URL
 from proxy.oci.errors import MalformedError, UnavailableError
 from proxy.upstream.answers import check_identity, network_errors, read_at_most, reason_of, status_error
 from proxy.upstream.auth import Authenticator, secrets_in
-from proxy.upstream.base_url import BaseUrl
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.challenge import Challenge, parse_challenges
 from proxy.upstream.endpoint import Endpoint
@@ -54,8 +53,7 @@ class Transport:
         observer: Observer,
     ) -> None:
         self._endpoint = endpoint
-        base = BaseUrl.parse(endpoint.url)
-        self._origin, self._api = base.origin, base.api
+        self._origin, self._api = endpoint.base.origin, endpoint.base.api
         self._pool = pool
         self._authenticator = authenticator
         self._backoff = backoff
@@ -125,7 +123,7 @@ class Transport:
             await self._drain(response)
             url = self._redirected(url, response)
             if origin_of(url) != self._origin:
-                authorization = None  # and it stays so, should the way lead back
+                authorization = None  # for all further redirects, also back to the registry
         raise UnavailableError(f"{self._endpoint.name} redirects more than {REDIRECTS_MAX} times")
 
     def _redirected(self, url: URL, response: ClientResponse) -> URL:
@@ -142,14 +140,14 @@ class Transport:
         return target
 
     async def _exchange(self, method: str, url: URL, headers: Mapping[str, str]) -> ClientResponse:
-        # Storage and token services are others' business.
+        # The breaker is for the registry alone, not for its storage and token services.
         attempt = self._breaker.attempt() if origin_of(url) == self._origin else nullcontext()
         async with attempt:
             with network_errors(self._named(url)):
                 return await self._pool.request(method, url, headers)
 
     def _named(self, url: URL) -> str:
-        """Return who is at a URL, for people: the registry, or a host that it leads to."""
+        """Return the name of the server at a URL, for messages: the registry, or a host that it redirects to."""
         name = self._endpoint.name
         return name if url.host == self._origin.host else f"{url.host}, to which {name} redirects,"
 

@@ -10,9 +10,9 @@ _Signature = tuple[tuple[int, int, int, int] | None, ...]
 
 
 class Watched:
-    """Tells when one of some files is another than before.
+    """Detects that one of several files was changed.
 
-    A replaced file has another inode, a written one another time or size; where none of them is, `forget` helps.
+    A replaced file has another inode, a written one another time or size; for other changes there is `forget`.
     """
 
     def __init__(self, files: Sequence[Path], clock: Callable[[], float]) -> None:
@@ -22,7 +22,7 @@ class Watched:
         self._seen: _Signature | None = self._signature()
 
     def changed(self) -> bool:
-        """Whether there is something else to read since this was last true; looks once in LOOK_SECONDS."""
+        """Return whether a file has changed since this was last true; looks once in LOOK_SECONDS."""
         now = self._clock()
         if not self._files or now - self._looked < LOOK_SECONDS:
             return False
@@ -34,7 +34,7 @@ class Watched:
         return True
 
     def forget(self) -> None:
-        """Take the files for changed, for they could not be read, or what was read is refused."""
+        """Treat the files as changed: they could not be read, or what was read was refused."""
         self._seen = None
 
     def _signature(self) -> _Signature:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from multidict import CIMultiDict
 from support.faulty import Reply, faulty
 from support.upstreams import REPOSITORY, MadeTime, upstream_at
 from yarl import URL
@@ -460,8 +461,7 @@ async def test_a_list_of_slow_pages_is_cut_where_there_is_enough_of_it(slow_page
             nonlocal late
             late += slow_page
             reply = page(entries, link="/2")
-            links = {"next": {"url": URL("http://127.0.0.1/2")}}
-            return SimpleNamespace(status=200, headers=reply.headers, links=links), reply.body
+            return SimpleNamespace(status=200, headers=CIMultiDict(reply.headers), url=request.url), reply.body
 
     first = Request("GET", URL("http://127.0.0.1/1"), "team/app", "list")
     found = await all_referrers(Slow(), first, "it", 15.0)
