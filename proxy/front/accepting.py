@@ -3,8 +3,8 @@
 asyncio's own servers count nothing before a handshake has ended, and log a traceback for each connection that finds no
 open file left. States of a connection: waiting in the kernel's queue; `opening`, from accept to the end of the
 handshake, in HANDSHAKE_SECONDS at most; a connection of the listener. Invariants: `opening` and the listener's
-connections together are no more than its limit; a full listener first closes who is not waiting for an answer, and
-where there is nobody lets newcomers wait in the kernel's queue: a client that is sent away asks another registry.
+connections together are no more than its limit; a full listener first closes connections that await no answer, and
+where there is none lets newcomers wait in the kernel's queue: a client that is sent away asks another registry.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from proxy.front.listener import Listener
 
 # From accept to the end of the TLS handshake: some round trips over a bad line.
 HANDSHAKE_SECONDS = 10.0
-# How long a client may take to say that it has seen the end of a TLS connection.
+# How long a client may take to answer our close_notify at the end of a TLS connection.
 GOODBYE_SECONDS = 2.0
 # The part of those that may be closed that a full listener closes at a time: looking through all costs milliseconds.
 RECLAIMED_PART = 100
@@ -32,7 +32,7 @@ ACCEPTED_A_TURN = 64
 # Handshakes that failed, after which their memory is collected: each is a cycle of objects that holds 256 KiB, and the
 # collector, which counts objects, comes too late (measured: 410 MB after 6,000, with 190 connections).
 COLLECTED_AFTER = 200
-# How long newcomers wait where nobody can be sent away, or no more files can be opened, before we look again.
+# The pause in accepting where no connection can be closed, or no more files can be opened.
 PAUSE_SECONDS = 0.1
 
 

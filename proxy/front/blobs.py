@@ -48,7 +48,7 @@ def wanted_part(headers: Mapping[str, str], member: Member) -> range | None:
 
 
 def is_known(headers: Mapping[str, str], digest: Digest) -> bool:
-    """Say whether the client has this content and asks for other only (RFC 9110, 13.1.2)."""
+    """Return whether the client has this content and asks for other only (RFC 9110, 13.1.2)."""
     tags = [tag.strip().removeprefix("W/") for tag in headers.get("If-None-Match", "").split(",")]
     return _etag(digest) in tags or tags == ["*"]
 

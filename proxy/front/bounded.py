@@ -1,7 +1,7 @@
 """A connection whose request heads are bounded in size and time, and whose errors are answered by us.
 
-aiohttp is given whole heads only (`heads`). In place of one that is not read it is given STAND_IN, so that what answers
-the client keeps its place behind the answers to requests before it.
+aiohttp is given whole heads only (`heads`). In place of an unreadable one it is given STAND_IN, so that the answer to
+it keeps its place behind the answers to requests before it.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from proxy.front.heads import Heads, Unreadable
 
 # From the first byte of a head to its last: some round trips over a bad line. It bounds what slow senders hold.
 HEAD_SECONDS = 10.0
-# How long bytes of a body, which nobody reads, are taken after the answer: a client that still sends must see it.
+# How long the bytes of a body are received and dropped after the answer: a client that still sends must see it.
 LINGER_SECONDS = 2.0
 STAND_IN = b"GET / HTTP/1.1\r\nHost: sealgate\r\nConnection: close\r\n\r\n"
 

@@ -51,7 +51,7 @@ class Refusal:
 
 
 class Outcome(StrEnum):
-    """What became of a request, whatever the form of its answer."""
+    """The outcome of a request, whatever the form of its answer."""
 
     SERVED = "served"
     REFUSED = "refused"
@@ -115,7 +115,7 @@ def from_error(error: RegistryError, image: str, missing: str = "MANIFEST_UNKNOW
 
 
 def from_manifest_error(error: RegistryError, image: str) -> Refusal:
-    """Say an error about a manifest; one that could not be had is undetermined, as one without its signatures is."""
+    """Return the refusal for an error about a manifest; an outage counts as undetermined, as one while judging does."""
     refusal = from_error(error, image)
     return replace(refusal, label="undetermined") if isinstance(error, UnavailableError) else refusal
 
@@ -140,7 +140,7 @@ def from_decision(decision: Decision, image: str) -> Refusal:
 
 
 def from_rule(rule: str, rejection: Rejection, image: str) -> Refusal:
-    """Say that a rule refuses the whole repository, in the words of a decision about an image."""
+    """Return the refusal by a rule that refuses the whole repository, worded like a decision about an image."""
     text = f"sealgate: {short_image(image)} refused by rule {rule}: {explain_rejection(rejection)}"
     return Refusal(403, "DENIED", one_line(text), rejection.reason, rule=rule)
 
@@ -158,13 +158,13 @@ def unknown_blob(image: str) -> Refusal:
 
 
 def no_accounts() -> Refusal:
-    """Say that a login proves nothing here; a status of 200 would be shown as a password that is right."""
+    """Return the refusal of a login: a status of 200 would look like a correct password."""
     message = "sealgate: there are no accounts here and no password is checked: pull without logging in"
     return Refusal(403, "DENIED", message, "no_accounts")
 
 
 def external(image: str, what: str) -> Refusal:
-    """Say that clients would fetch part of an image past this proxy."""
+    """Return the refusal of an image of which clients would fetch a part without this proxy."""
     text = f"sealgate: {short_image(image)}: {what}, past this proxy (external_urls)"
     return Refusal(403, "DENIED", one_line(text), "external_urls")
 

@@ -1,8 +1,8 @@
 """Content that a manifest lets clients fetch from elsewhere (image-spec, descriptor.md, `urls`).
 
 containerd, BuildKit, podman, skopeo and buildah fetch such a layer from its address, and ask the registry only if that
-fails (measured: containerd 1.6 and 2.4, Docker 20.10, podman 4.3). The content has its digest, but the machine talks to
-an address that whoever made the image chose, past Sealgate and its log. Docker's foreign layers, of Windows base
+fails (measured: containerd 1.6 and 2.4, Docker 20.10, podman 4.3). The content has its digest, but the machine contacts
+an address that the image's author chose, without Sealgate and its log. Docker's foreign layers, of Windows base
 images, have no other place.
 """
 

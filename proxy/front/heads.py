@@ -20,7 +20,7 @@ _BEGINNING = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A head that is not read, as a status and the reason; `head` is what came of it, HEAD_BYTES_MAX bytes at most."""
+    """A head that is not read, as a status and the reason; `head` is the part that arrived, at most HEAD_BYTES_MAX."""
 
     status: int
     reason: str
@@ -70,7 +70,7 @@ class Heads:
         return heads, None
 
     def give_up(self, status: int, reason: str) -> Unreadable:
-        """Return what came of a head that is not waited for; nothing after it is read."""
+        """Return the part of a head that has arrived, and read nothing more on this connection."""
         head = bytes(self._unfinished[:HEAD_BYTES_MAX])
         self._unfinished.clear()
         self.is_over = True

@@ -1,4 +1,4 @@
-"""The HTTP server of one address: which connections it has, how long they stay, and how it ends."""
+"""The HTTP server of one address: its connections, their limits, and its end."""
 
 import asyncio
 import socket
@@ -35,9 +35,9 @@ DRAIN_INTERVAL_SECONDS = 0.1
 
 
 class Listener(web.Server):
-    """Gives requests to a handler; a connection that is one too many is closed at once (`accepting` makes room before).
+    """Passes requests to a handler; connections over the limit are closed at once (`accepting` makes room before).
 
-    What `again` answers never gets to the handler (`connection`), nor what cannot be read, which `reject` answers.
+    What `again` answers does not reach the handler (`connection`), nor what cannot be read, which `reject` answers.
     """
 
     def __init__(  # noqa: PLR0913 (one composition root calls this, with names)

@@ -1,4 +1,4 @@
-"""Where a client is in a list of tags: after a tag, or where the upstream's own continuation says.
+"""A client's position in a list of tags: after a tag, or at the upstream's own continuation.
 
 A continuation goes through the client as text and comes back from anywhere. So it is only ever the query of a request
 to the same list of the same upstream, checked to be one, and counted, so that no list goes on for ever.
@@ -42,7 +42,7 @@ class Position:
     def after(self, following: str | Continuation, n: str) -> dict[str, str]:
         """Return the query for the page that begins there; raises UnavailableError where there are too many pages.
 
-        A tag is told as it is where the list goes on in the order of tags, and so has an end; else pages are counted.
+        A tag is passed on as `last` where the list continues in the order of tags, and so ends; else pages are counted.
         """
         if self.page >= PAGES_MAX:
             raise UnavailableError(f"the list of tags has more than {PAGES_MAX} pages")

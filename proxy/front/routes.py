@@ -46,7 +46,7 @@ PULLS = frozenset({Kind.MANIFESTS, Kind.BLOBS})
 
 
 class Dialect(StrEnum):
-    """How a client speaks, as far as it decides which answer stops it. Told by what it sends, not by its name."""
+    """The kind of client, as far as it decides which answer stops it; recognized by its requests, not by its name."""
 
     CONTAINERS_IMAGE = "containers_image"  # sends Docker-Distribution-API-Version
     CONTAINERD = "containerd"  # sends ?ns= (containerd, BuildKit, Docker with the containerd store)
@@ -79,7 +79,7 @@ class Asked:
 
     @property
     def names_registry(self) -> bool:
-        """Say whether the first part of the path reads as a registry."""
+        """Return whether the first part of the path reads as a registry."""
         first, slash, _ = self.name.partition("/")
         return bool(slash) and looks_like_registry(first)
 
@@ -95,7 +95,7 @@ class Asked:
 
     @property
     def is_classic_docker(self) -> bool:
-        """Say whether this is Docker with its classic store, by its name: no request of its own tells it from tools.
+        """Return whether the User-Agent is Docker's with its classic store: its requests are like those of tools.
 
         With the containerd store (named in its User-Agent) it adds `ns=` to what it asks of a mirror.
         """

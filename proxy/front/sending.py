@@ -15,22 +15,22 @@ from proxy.upstream.patience import Patience
 CLIENT_STALL_SECONDS = 300.0
 # What the kernel sends at once. A client has CLIENT_STALL_SECONDS to take it: 14 KB/s are enough.
 SENDFILE_BYTES = 4 * 1024 * 1024
-# What is read and encrypted at once where the kernel cannot send a file, for it is sent over TLS. asyncio's own way for
-# such a file reads 16 KiB at a time, each in a thread: an eighth of what this brings (measured).
+# Read and encrypted at once over TLS, where the kernel cannot send a file by itself. asyncio's own fallback reads
+# 16 KiB at a time, each in a thread: an eighth of this throughput (measured).
 READ_BYTES = 256 * 1024
-# Linux: read what is in memory, and say so where that is nothing (preadv2(2)).
+# Linux: read from the page cache only, and fail where the content is not there (preadv2(2)).
 _NO_WAIT = getattr(os, "RWF_NOWAIT", None)
 
 
 class Observer(Protocol):
-    """Who is told what went out, and what did not."""
+    """Receiver of events about bodies that are sent."""
 
     def sent(self, kind: str, size: int) -> None:
-        """Take note that bytes of a body went out."""
+        """Count bytes of a body that were sent."""
         ...
 
     def cut(self, image: str, error: RegistryError) -> None:
-        """Take note of a transfer that was broken off: the upstream's bytes were wrong or ended early."""
+        """Record a transfer that was broken off: the upstream's bytes were wrong or ended early."""
         ...
 
 
@@ -95,7 +95,7 @@ class Sending:
             some = _read_now(file.fileno(), begin, wanted)
             if len(some) < wanted:
                 some = await asyncio.to_thread(os.pread, file.fileno(), wanted, begin)
-            # Writing waits for a client only where much is waiting: others have their turn, and an end is seen.
+            # write() waits for the client only above the buffer's limit: let other tasks run, and notice a closed one.
             await asyncio.sleep(0)
             self._open_transport()
             await response.write(some)
@@ -122,7 +122,7 @@ class Sending:
 
 
 def _read_now(descriptor: int, at: int, count: int) -> bytes | bytearray:
-    """Return what of this part is in memory; nothing where reading it would wait for the disk."""
+    """Return this part if it is in the page cache; nothing where reading it would wait for the disk."""
     if _NO_WAIT is None:
         return b""
     content = bytearray(count)

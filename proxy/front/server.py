@@ -32,14 +32,14 @@ from proxy.verdict import Accepted
 
 
 class Observer(Protocol):
-    """Who is told of requests: metrics and the audit log."""
+    """Receiver of events about requests: metrics and the audit log."""
 
     def warm(self, method: str) -> None:
-        """Take note of a manifest that was served from memory. Nothing else is told of it."""
+        """Count a manifest that was served from memory, for which no other event is sent."""
         ...
 
     def begun(self) -> None:
-        """Take note that a request came in."""
+        """Count a request that came in."""
         ...
 
     def answered(self, kind: str, method: str, status: int, outcome: str, seconds: float) -> None:
@@ -52,7 +52,7 @@ class Observer(Protocol):
     def refused(
         self, request: web.BaseRequest, image: str, refusal: Refusal, form: str, decision: Decision | None
     ) -> None:
-        """Take note that a pull was refused in this form."""
+        """Record that a pull was refused in this form."""
         ...
 
     def unreadable(self, client: str, refusal: Refusal, form: str) -> None:
@@ -60,23 +60,23 @@ class Observer(Protocol):
         ...
 
     def served_unverified(self, request: web.BaseRequest, image: str, decision: Decision) -> None:
-        """Take note of an image that was served without being accepted: a mode, or an insecure setting."""
+        """Record an image that was served without being accepted: by a mode, or an insecure setting."""
         ...
 
     def served_artifact(self, request: web.BaseRequest, image: str, manifest: Manifest, kind: str) -> None:
-        """Take note of an artifact that was served without a verdict; `kind` says as what."""
+        """Record an artifact of this kind that was served without a verdict."""
         ...
 
     def sent(self, kind: str, size: int) -> None:
-        """Take note that bytes of a body went out."""
+        """Count bytes of a body that were sent."""
         ...
 
     def failed(self, path: str, error: Exception) -> None:
-        """Take note of a mistake in this program."""
+        """Log a mistake in this program."""
         ...
 
     def cut(self, image: str, error: RegistryError) -> None:
-        """Take note of a transfer that was broken off: the upstream's bytes were wrong or ended early."""
+        """Record a transfer that was broken off: the upstream's bytes were wrong or ended early."""
         ...
 
 
@@ -86,7 +86,7 @@ MANIFEST_SECONDS = 18.0
 
 T = TypeVar("T")
 
-# What is written of a name that could not be read: longer than any that can (distribution-spec: 255, and a digest).
+# Characters of a name that are logged: more than any valid one has (distribution-spec: 255, and a digest).
 IMAGE_TEXT_MAX = 400
 
 # RFC 7617, section 2: the realm is shown by clients that ask for a password.
@@ -161,7 +161,7 @@ class Front:
         return _whole(given)
 
     async def _parse_and_serve(self, request: web.BaseRequest) -> tuple[Kind, web.StreamResponse, int]:
-        """Return what was asked for, the answer, and the status that it stands for."""
+        """Return the kind of request, the answer, and the status that it stands for."""
         try:
             asked = self._namespaces.placed(parse(request.method, request.raw_path, request.headers))
         except MalformedError as err:
@@ -229,7 +229,7 @@ class Front:
         if why is not None:
             raise Refused(errors.unusable(image, why), image)
         response = manifest_response(pulled, asked.ns, image, elsewhere)
-        if pulled.decision is None:  # never from memory, for each one that is served is told of
+        if pulled.decision is None:  # never from memory, as each one that is served is in the audit log
             if request.method == "GET":
                 self._observer.served_artifact(request, image, pulled.manifest, str(pulled.kind))
             return response
@@ -244,7 +244,7 @@ class Front:
         return response
 
     def _refuses_external(self, decision: Decision | None) -> bool:
-        """Return whether a manifest is refused for what clients fetch past us; a mode that only warns refuses none."""
+        """Return whether external addresses refuse this manifest; a mode that only warns refuses none."""
         return self._external_urls is ExternalUrls.REFUSE and decision is not None and decision.mode is Mode.ENFORCE
 
     async def _grant(self, repository: Repository, digest: Digest, client: str) -> BlobGrant | None:
@@ -276,8 +276,8 @@ def _ping(asked: Asked) -> web.Response:
     """Answer the version check. Clients repeat it with credentials to test a login, and pull without a check.
 
     containers/image reads a challenge of a 200 too, and sends credentials to it, or an empty user name where it has
-    none (measured: podman 4.3, skopeo 1.9); pulls go on as before, and a login can be told and refused. The others read
-    the challenge of a 401 only, which would send Docker's pulls to Docker Hub.
+    none (measured: podman 4.3, skopeo 1.9); pulls go on as before, and a login is recognized and refused. The others
+    read the challenge of a 401 only, which would send Docker's pulls to Docker Hub.
     """
     headers = {**errors.COMMON_HEADERS, "Content-Type": "application/json"}
     if asked.dialect is Dialect.CONTAINERS_IMAGE:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 
 class BrokenTrailer(web.StreamResponse):
-    """Status 200, no content, and the lines. The connection ends with it: nobody knows where the response does."""
+    """Status 200, no content, and the lines. It closes the connection, as clients cannot tell where it ends."""
 
     def __init__(self, headers: Mapping[str, str], lines: Sequence[str]) -> None:
         super().__init__()

@@ -25,7 +25,7 @@ CACHED_BYTES = 8 * 1024 * 1024
 
 
 class Rest(Protocol):
-    """How to get the end of the blob straight from the upstream, where `file` has what comes before it."""
+    """Fetches the end of a blob straight from the upstream; `file` has what comes before it."""
 
     def __call__(self, file: BinaryIO, wanted: range, /) -> AsyncGenerator[bytes, None]:
         """Return the bytes, the last of them only where they and those before them have the digest."""

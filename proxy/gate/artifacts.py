@@ -1,4 +1,4 @@
-"""Which manifests are artifacts (`oci.artifacts`): each blob is fetched and read before anything is served.
+"""Recognize artifacts (`oci.artifacts`): each blob is fetched and read before anything is served.
 
 Signatures are for everybody to read. Documents and lists of referrers are served for as long as the image that they
 refer to is accepted in the same repository.
@@ -47,7 +47,7 @@ class Artifact:
 
 
 class Artifacts:
-    """Tells artifacts from images. What was read is remembered: content does not change under its digest."""
+    """Distinguishes artifacts from images. Results are remembered: content does not change under its digest."""
 
     def __init__(
         self, registry: Registry, memory: Memory, decide: Callable[[Subject, str], Awaitable[Decision]]

@@ -1,4 +1,4 @@
-"""What was decided, in this process and behind it in the store of all workers; and what goes on in an outage."""
+"""Cache of decisions, in this process and in the store of all workers, and what stands in for them in an outage."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,17 +12,17 @@ from proxy.policy.model import Decision, Mode, OnOutage, Rule, Stale
 from proxy.stores.verdicts import NOT_STALE, Remembered, VerdictKey
 from proxy.verdict import Accepted, Refused, Undetermined, Verdict
 
-# How long a refusal is kept that an outage would otherwise override: as long as anything in the configuration may last.
+# How long a refusal is kept that an outage would otherwise override: the longest duration of the configuration.
 REFUSAL_STANDS = timedelta(days=30)
-# And one by any other rule: for an operator who lets images through when the outage is there.
+# The same by any other rule: for operators who change `on_outage` during an outage.
 REFUSAL_KEPT = timedelta(days=1)
-# What is kept of its reasons, and characters of each: far below what a store keeps of one verdict (64 KiB).
+# Reasons of such a refusal that are kept, and characters of each: far below a store's limit for a verdict (64 KiB).
 REASONS_MAX = 10
 DETAIL_MAX = 500
 
 
 class Decisions:
-    """What was decided, for as long as it holds by the lifetimes of now, whoever decided it and when."""
+    """Decisions of all workers, for as long as they are valid by the current lifetimes."""
 
     def __init__(
         self, limit: int, memory: Memory, judge: Judge, clock: Callable[[], datetime], looked_up: LookedUp
@@ -50,12 +50,12 @@ class Decisions:
         return decision
 
     def take(self, key: VerdictKey, decision: Decision) -> None:
-        """Know a decision in this process, for as long as it holds."""
+        """Keep a decision in this process until it expires."""
         now = self._clock()
         self._near.put(key, decision, now, expires(decision, now))
 
     def forget(self, key: VerdictKey) -> None:
-        """Know nothing of a decision any more, in this process."""
+        """Drop a decision in this process."""
         self._near.drop(key)
 
     async def keep(self, key: VerdictKey, rule: Rule | None, decision: Decision, judged: datetime) -> None:
@@ -85,7 +85,7 @@ class Decisions:
     async def _last_refusal(self, key: VerdictKey) -> Refused | None:
         """Return the refusal that is the last answer, in the store or in memory where it could not be written.
 
-        One of a time to come counts too: a clock that was set back lets nothing through.
+        One dated in the future counts too: a clock that was set back must not lift a refusal.
         """
         now = self._clock()
         found = await self._verdicts.get(key, now, REFUSAL_STANDS)
@@ -140,7 +140,7 @@ def decided(identifier: str, verdict: Verdict, rule: Rule | None) -> Decision:
 
 
 def expires(decision: Decision, now: datetime) -> datetime:
-    """Return until when a decision holds: what could not be judged does not even now."""
+    """Return when the decision expires; `Undetermined` expires immediately."""
     if decision.stale is not None:
         return decision.stale.until
     return now if isinstance(decision.verdict, Undetermined) else decision.verdict.expires
@@ -154,12 +154,12 @@ def _kept_for(verdict: Verdict, rule: Rule | None) -> timedelta:
 
 
 def _is_overridden(rule: Rule | None) -> bool:
-    """Say whether an outage would override a refusal by this rule."""
+    """Return whether an outage would override a refusal by this rule."""
     return rule is not None and rule.on_outage is OnOutage.INSECURE_ALLOW
 
 
 def _brief(refused: Refused) -> Refused:
-    """Return the refusal with its best reasons only: a store keeps none that whoever may push has made too large."""
+    """Return the refusal with its best reasons only, so that pushed content cannot make it too large for the store."""
     reasons = [replace(one, detail=one.detail[:DETAIL_MAX], proven=()) for one in refused.rejections[:REASONS_MAX]]
     return replace(refused, rejections=tuple(reasons))
 

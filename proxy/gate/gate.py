@@ -27,7 +27,7 @@ from proxy.stores.grants import Member, Parent, Rank
 from proxy.stores.verdicts import VerdictKey
 from proxy.verdict import Refused, Rejection, Subject, Undetermined
 
-# Decisions and grants kept in memory, 3 KiB each together (`make bench`, memory). Of the others the stores know.
+# Decisions and grants kept in memory, 3 KiB each together (`make bench`, memory). The stores have the others.
 REMEMBERED_MAX = 5_000
 # A shared base layer belongs to many manifests; the newest of them are asked first, and one that is accepted is enough.
 PARENTS_TRIED_MAX = 16
@@ -36,14 +36,14 @@ INDEX_TAGS_TRIED_MAX = 4
 
 
 class Observer(Protocol):
-    """Who is told what happens here: metrics and the audit log."""
+    """Receiver of the gate's events: metrics and the audit log."""
 
     def judged(self, decision: Decision, client: str, seconds: float) -> None:
-        """Take note of a new verdict."""
+        """Record a new verdict."""
         ...
 
     def looked_up(self, cache: str, *, hit: bool) -> None:
-        """Take note that something remembered was there, or not."""
+        """Count a hit or a miss of a cache."""
         ...
 
 
@@ -51,8 +51,8 @@ class Observer(Protocol):
 class Pulled:
     """The exact bytes, the decision about them, and until when both hold.
 
-    `decision` is None for an artifact, and `kind` says what it is: data, about which nothing is decided. `rules` are
-    those that it was decided by; where they are no longer the gate's, it must not be remembered.
+    `decision` is None for an artifact, of this `kind`: data, about which nothing is decided. `rules` are those of the
+    decision; where they are no longer the gate's, it must not be remembered.
     """
 
     manifest: Manifest
@@ -62,14 +62,14 @@ class Pulled:
     kind: ArtifactKind | None = None
 
 
-# Puts a decision on record, for the client that asked first; says whether it is there.
+# Writes a decision to the audit log, for the client that asked first; returns whether it is written.
 Record = Callable[[Decision, str], Awaitable[bool]]
 
 
 class Gate:
     """Decides about every manifest and blob; remembers what it decided; asks upstream once for all who ask at once.
 
-    With `record`, a new decision that lets an image be served counts only when it is on record: else the image is
+    With `record`, a new decision that serves an image counts only when it is in the audit log: else the image is
     undetermined, whatever mode and outage setting its rule has, nothing is remembered, and the next pull judges again.
     """
 
@@ -107,9 +107,9 @@ class Gate:
         return self._rules
 
     def use(self, rules: Rules) -> None:
-        """Decide by other rules from now on, and forget what is allowed by the old ones.
+        """Decide by other rules from now on, and drop the grants by the old ones.
 
-        Verdicts have the fingerprint of their rule in their key, so those by a rule that is still there go on to hold.
+        Verdicts have the fingerprint of their rule in their key, so those by a rule that still exists stay valid.
         """
         self._rules = rules
         self._grants.clear()
@@ -269,7 +269,7 @@ class Gate:
         return decision
 
     async def _recorded(self, key: VerdictKey, decision: Decision, client: str) -> bool:
-        """Put a decision on record; nobody else takes it for one before it is there."""
+        """Write a decision to the audit log; no other request uses it before that."""
         is_known = self._decisions.known(key) is decision
         if is_known:  # what stands in for an outage
             self._decisions.forget(key)
@@ -293,7 +293,7 @@ class Gate:
         for member in members:
             grant = self._grants.last((subject.repository, member.digest))
             if grant is not None and grant.member.size != member.size:
-                self._grants.drop((subject.repository, member.digest))  # which of them is right is to be found out anew
+                self._grants.drop((subject.repository, member.digest))  # the right size is determined again
 
     async def _grant_by_parents(self, repository: Repository, digest: Digest, client: str) -> BlobGrant | None:
         """Take the first accepted image, or the first that is served where all say one size; else the best there is."""

@@ -1,4 +1,4 @@
-"""What is said about a blob by the manifests that name it, and whose word counts."""
+"""Grants of blobs by the manifests that name them, and their order of precedence."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -21,12 +21,12 @@ class BlobGrant:
 
     @property
     def served(self) -> bool:
-        """Say whether the blob may be served."""
+        """Return whether the blob may be served."""
         return self.decision is None or self.decision.served
 
 
 def rank_of(decision: Decision | None) -> Rank:
-    """Return how much the word of a manifest counts about which this was decided (None: an artifact)."""
+    """Return the rank of a manifest about which this was decided (None: an artifact)."""
     if decision is None:
         return Rank.ARTIFACT
     if not decision.served:
@@ -37,8 +37,8 @@ def rank_of(decision: Decision | None) -> Rank:
 async def best_of(grants: Sequence[BlobGrant], size: Callable[[], Awaitable[int]]) -> BlobGrant | None:
     """Return the first of those that count most, None for none.
 
-    Where nobody signed what is served, anybody's manifest may name the blob with a size that it has not, and so keep it
-    from being sent: then `size` is asked how large it is.
+    Where nobody signed what is served, any manifest that was pushed may name the blob with a wrong size, and so keep it
+    from being sent: then `size` returns the true one.
     """
     if not grants:
         return None

@@ -22,7 +22,7 @@ from proxy.verdict import Accepted, Evidence, Finding, Rejection, Subject, Undet
 
 _T = TypeVar("_T")
 
-# Longer than clients wait for an answer (`front.server`): those who asked have been told to ask again.
+# Longer than clients wait for an answer (`front.server`): by then they were asked to retry.
 SLOT_SECONDS = 30.0
 # Candidates that are verified before the next image has its turn, of 0.1 to 1.4 ms each (P-256 to P-384).
 VERIFIED_AT_ONCE = 64
@@ -175,7 +175,7 @@ class Judge:
 
 
 def _distinct(signatures: Sequence[UntrustedSignature]) -> Sequence[UntrustedSignature]:
-    """Return the first of each content, for whoever may push can copy one a thousand times. Hashes every payload."""
+    """Return the first of each content, as one can be pushed a thousand times. Hashes every payload."""
     unique: dict[Hashable, UntrustedSignature] = {}
     for one in signatures:
         unique.setdefault((one.kind, one.payload, tuple(sorted(one.annotations.items()))), one)

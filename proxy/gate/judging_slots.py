@@ -1,4 +1,4 @@
-"""How many images are judged at the same time: of each registry, of one namespace in it, and in all.
+"""Limits on the number of images judged at the same time: of each registry, of one namespace in it, and in all.
 
 A slot is held while signatures are looked for, so a registry that hangs holds its slots for as long as a search may
 take. It must not hold those of other registries, nor one namespace those of its neighbours.

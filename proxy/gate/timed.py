@@ -1,7 +1,7 @@
-"""A source with a deadline: what has not come by then is TooSlowError, which is an outage and no refusal.
+"""A source with a deadline: an answer that is late is TooSlowError, which is an outage and no refusal.
 
-How much there is to fetch is up to those who push; so a format counts, and says of what it asks for beyond the usual
-that it was too much (`formats.cosign.discover`).
+The amount to fetch is under the control of those who push; so a format counts, and late answers beyond the usual number
+are too much content to it (`formats.cosign.discover`).
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from proxy.oci.reference import Reference, Repository
 
 T = TypeVar("T")
 
-# What has not come by then is too slow; there is time left to say so, and to keep what has come.
+# The deadline, as a part of the time of a search; the rest is for evaluating what has arrived.
 _ANSWERED = 0.9
 
 
 class TimedSource:
-    """A `Source` for one search of so many seconds, which begin now; TooSlowError for what does not come in them."""
+    """A `Source` for one search of so many seconds, which begin now; TooSlowError for answers that are later."""
 
     def __init__(self, source: Source, seconds: float) -> None:
         now = asyncio.get_running_loop().time()

@@ -81,7 +81,7 @@ class Transfers:
     async def keep(self, repository: Repository, digest: Digest, size: int, arrived: Callable[[int], None]) -> bool:
         """Let a blob come into the store that nobody reads, to its end; say whether it lies there then.
 
-        `arrived` is told how many of its bytes are there, as they come. The caller has seen that this repository's
+        `arrived` is called with the number of its bytes received so far. The caller has checked that this repository's
         clients may have it. Raises oci.errors as the upstream's answer is.
         """
         while self._store is not None:
