@@ -66,7 +66,7 @@ def open_state(
 ) -> Database:
     """Open what is remembered across restarts; raises StoreError or OSError where that is not ours to use.
 
-    `on_set_aside` is told the new name of each file that was damaged, and why.
+    `on_set_aside` is called with the new name of each file that was damaged, and the cause.
     """
     folder = settings.server.state_dir
     prepare_state_dir(folder)

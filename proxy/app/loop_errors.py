@@ -1,4 +1,4 @@
-"""What the event loop reports in no request's name, as lines of our log: one a second of a kind at most."""
+"""Errors that the event loop reports outside of requests, as log lines: at most one a second of each kind."""
 
 import asyncio
 from typing import Any

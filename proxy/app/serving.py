@@ -32,9 +32,9 @@ from proxy.stores.state import LOCK, prepare_state_dir
 
 _log = structlog.get_logger("proxy.app")
 _STANDARD_ERROR = 2
-# In the state directory: what the workers tell each other, where it cannot be in memory.
+# In the state directory: the files that workers share, where they cannot be in memory.
 RUN = "run"
-# Locked beside what they share by whoever writes to standard error.
+# A lock file in that folder, held while a process writes to standard error.
 STDERR = "stderr.lock"
 # What must be free there: a worker's counters begin with 256 KiB, and containers often have 64 MiB.
 MEMORY_BYTES = 16 * 1024 * 1024
@@ -82,13 +82,13 @@ class _Crew:
     size: int
 
     def vacant(self, place: int, why: str, *, alone: bool) -> None:
-        """Stop listening for a place, and tell those who serve."""
+        """Stop listening for a place, and publish that it is vacant."""
         self.sockets.rest(place, self.size, alone=alone)
         told = self.service.supervision
         self.service.tell_workers(replace(told, vacant={**told.vacant, place: why}))
 
     def filled(self, place: int) -> None:
-        """Tell those who serve that a place has a worker again, which listens."""
+        """Publish that a place has a worker again, which listens."""
         told = self.service.supervision
         self.service.tell_workers(replace(told, vacant={at: why for at, why in told.vacant.items() if at != place}))
         _log.info("worker serves again", place=place)
@@ -98,7 +98,7 @@ class _Crew:
         log.share(self.service.run / STDERR)
         _log_of(self.settings)
         listening = self.sockets.of(post.place, self.size)
-        # What this process does not accept from must not be kept open by it: somebody would wait there.
+        # Sockets that this process does not accept from must not stay open in it: clients would wait there.
         for sockets in (self.service.sockets, self.service.next):
             sockets.close(but=(*listening.registry, *listening.admin))
         place = Place(listening, Shared(self.service.run, post.number), post.is_replacement)
@@ -124,7 +124,7 @@ class _Service:
     def tell_workers(self, told: Supervision) -> None:
         """Publish what the supervisor knows."""
         self.supervision = told
-        with suppress(OSError):  # a full disk is told of by the stores
+        with suppress(OSError):  # a full disk is reported by the stores
             supervision.publish(self.run, self.supervision)
 
     def crew(self, settings: Settings) -> _Crew:
@@ -136,7 +136,7 @@ class _Service:
         return _Crew(self, settings, self.next, _workers(settings))
 
     def tell(self, event: str, settings: Settings, changed: Mapping[str, Sequence[str]] | None = None) -> None:
-        """Log where we are found, what in the settings to think about, and what of them changed."""
+        """Log the addresses, warnings about the settings, and which of them changed."""
         for relaxation in settings.relaxations:
             _log.warning("insecure setting", setting=relaxation)
         for warning in (*settings.warnings, *expiry_warnings(settings.expiries, clock())):

@@ -1,10 +1,10 @@
 """The listening sockets: one for each worker on the same address, or what systemd opened for us.
 
 They are made before the workers are and outlive each of them: a connection that waits for one is taken by the next.
-Where there is no next one for a while, its sockets stop listening (`rest`): who waits there is told to try again,
-and the system leads new connections to the others. The worker that takes the place listens again.
-Where workers become fewer their sockets are shared out, for one that is closed resets who waits on it. Only the first
-listens at once; the others get connections from when their worker does.
+Where there is no next one for a while, its sockets stop listening (`rest`): the connections that wait there are reset,
+and the system distributes new ones to the others. The worker that takes the place listens again. Where workers become
+fewer their sockets are shared out, as closing one resets the connections that wait on it. Only the first listens at
+once; the others when their worker does.
 """
 
 import errno
@@ -92,7 +92,7 @@ class Sockets:
                 yield from one_set
 
     def close(self, *, but: Iterable[socket.socket] = ()) -> None:
-        """Let go of the sockets but these. When no process has one any more, who waits on it is refused."""
+        """Close the sockets but these. A socket that no process has any more resets the connections that wait on it."""
         kept = set(but)
         for one in self:
             if one not in kept:

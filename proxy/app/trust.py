@@ -1,4 +1,4 @@
-"""Trust roots are kept fresh beside the requests, and what judges is told of each that was confirmed."""
+"""Background refresh of trust roots; the judge learns when each was confirmed."""
 
 import asyncio
 from datetime import datetime
@@ -20,7 +20,7 @@ def trust_ages(settings: Settings) -> TrustAges:
     return TrustAges(settings.relying, {name: one.confirmed_at if one else None for name, one in stored.items()})
 
 
-def keep_trust_roots_fresh(  # noqa: PLR0913, PLR0917 (who is told of another root, and of one that is confirmed)
+def keep_trust_roots_fresh(  # noqa: PLR0913, PLR0917 (the parts that depend on a root or on its age)
     settings: Settings, gate: Gate, warm: Warm, trust: TrustAges, observer: Observer, tasks: asyncio.TaskGroup
 ) -> None:
     """Refresh what is refreshed, beside the requests; another root makes other rules, at once and for all."""
@@ -51,7 +51,7 @@ def keep_trust_roots_fresh(  # noqa: PLR0913, PLR0917 (who is told of another ro
 
 
 class _Told:
-    """Tells what judges, and then the operators."""
+    """Passes events to the judge, and then to operators."""
 
     def __init__(self, trust: TrustAges, observer: Observer) -> None:
         self._trust = trust

@@ -99,7 +99,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Who is to have signed, as the command line says it: a key's file, or an identity with its issuer.
+    """The expected signer from the command line: a key's file, or an identity with its issuer.
 
     `hashing` is the one hash that the key signs with, None the usual ones of its kind.
     """

@@ -1,4 +1,4 @@
-"""What changed between two readings of the configuration: names only, for the log."""
+"""The changes between two readings of the configuration: names only, for the log."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar

@@ -122,7 +122,7 @@ def relaxations(rules: Rules, signers: Mapping[str, BuiltSigner], upstreams: Map
 
 
 def server_relaxations(server: Server) -> list[str]:
-    """Tell of every setting of [server] by which a client is let past it."""
+    """Return each setting of [server] by which clients may fetch content without Sealgate."""
     if server.external_urls is ExternalUrls.REFUSE:
         return []
     return [f'server.external_urls = "{server.external_urls}"']

@@ -1,4 +1,4 @@
-"""When the certificates and keys of a configuration end: for a metric, and for warnings ahead of it."""
+"""The expiry of certificates, keys and trust roots of a configuration: for a metric, and for warnings ahead of it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +17,7 @@ from proxy.formats.cosign.trust_root import TrustRoot
 from proxy.formats.cosign.verify import WantedKey
 from proxy.policy.plain import moment
 
-# Two thirds into the life of a certificate of 90 days, which is when those are renewed by themselves.
+# After two thirds of the lifetime of a certificate of 90 days, when it should have been renewed automatically.
 WARNED_BEFORE = timedelta(days=30)
 TLS, KEY, TRUST_ROOT = "tls", "key", "trust_root"
 _AFTERWARDS = {

@@ -107,7 +107,7 @@ class PublicKey:
 
     @property
     def is_rsa(self) -> bool:
-        """Say whether this is an RSA key, which does not tell the hash that it signs with."""
+        """Return whether this is an RSA key, which does not determine the hash that it signs with."""
         return isinstance(self._key, RSAPublicKey)
 
     def hashes(self, hashing: str | None = None) -> tuple[HashAlgorithm, ...]:
@@ -125,7 +125,7 @@ class PublicKey:
         return usual if hashing is None else (HASHES[hashing],)
 
     def verify(self, signature: bytes, message: bytes, hashing: str | None = None) -> bool:
-        """Say whether this key signed the message, with one of its `hashes`. Raises nothing, whatever the bytes.
+        """Return whether this key signed the message, with one of its `hashes`. Raises nothing, whatever the bytes.
 
         ECDSA: strict DER. RSA: PKCS #1 v1.5 or PSS. Ed25519: pure (RFC 8032); its prehashed form Ed25519ph, which
         cosign writes and cannot verify itself, counts as no signature.
@@ -135,7 +135,7 @@ class PublicKey:
         return any(_is_signed(self._key, signature, message, one, one) for one in self.hashes(hashing))
 
     def verify_digest(self, signature: bytes, algorithm: str, digest: bytes, hashing: str | None = None) -> bool:
-        """Say whether this key signed the message of this digest, which is all that is known of it.
+        """Return whether this key signed the message of this digest, where the message itself is unknown.
 
         `algorithm` is the digest's, which must be one of the key's `hashes`. Never true for Ed25519, which needs the
         message itself (RFC 8032).
@@ -147,7 +147,7 @@ class PublicKey:
         return any(_is_signed(key, signature, digest, one, Prehashed(one)) for one in fitting)
 
     def verify_sha256(self, signature: bytes, digest: bytes) -> bool:
-        """Say whether this key signed the message of this SHA-256 digest, as `verify_digest` does."""
+        """Return whether this key signed the message of this SHA-256 digest; see `verify_digest`."""
         return self.verify_digest(signature, "sha256", digest)
 
 

@@ -68,7 +68,7 @@ class _TstInfo:
 
 @dataclass(frozen=True, slots=True)
 class UnknownAuthority(Failure):
-    """The timestamp names nobody whom the trust root knows: it proves nothing, and shows nothing to be wrong either."""
+    """The timestamp names no authority of the trust root: it proves nothing, and is no evidence of a fault either."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ def check_inclusion(log: TransparencyLog, proof: InclusionProof, body: bytes) ->
 
 
 def is_sharded(proof: InclusionProof) -> bool:
-    """Say whether the proof is for a tree of Rekor 1, whose entries are numbered across all its trees."""
+    """Return whether the proof is for a tree of Rekor 1, whose entries are numbered across all its trees."""
     return _TREE_NUMBER.fullmatch(proof.checkpoint.partition("\n")[0]) is not None
 
 

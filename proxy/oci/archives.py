@@ -63,7 +63,7 @@ def is_prose(content: bytes) -> bool:
 def reads_as_tar(content: bytes) -> bool:
     """Return whether some tar reader could take one of the 512-byte blocks of this text for a header.
 
-    A header is told by its checksum alone. All readers take the number from the digits of its field in their order, but
+    Readers recognize a header by its checksum. All take the number from the digits of its field in their order, but
     they differ in what they skip before (spaces, tabs, NUL, signs, zeros, `0o`), in what ends it, in what a blank field
     is (Go, libarchive: 0), and whether bytes are summed unsigned or signed. Each of these numbers, written in octal,
     begins the digits of the field, and that is looked for. GNU tar skips blocks to find a header; hence all of them.

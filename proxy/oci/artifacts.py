@@ -1,6 +1,6 @@
-"""Artifacts: what is served without a verdict of its own, for it is data, and nothing that runs.
+"""Artifacts: content that is served without a verdict of its own, as it is data and cannot run.
 
-They are told from images by a closed shape, never by the name of a tag: every member of the manifest and of its
+A closed shape distinguishes them from images, never the name of a tag: every member of the manifest and of its
 descriptors is known and harmless, the config is empty or one that signing tools write, and each blob was read whole. So
 no runtime finds a command to execute, a file system to unpack, or one that it has unpacked before. What has another
 shape is judged as an image.
@@ -80,7 +80,7 @@ _NO_PLATFORM = ("", "unknown")
 
 
 class ArtifactKind(StrEnum):
-    """As what an artifact is served."""
+    """The kind of an artifact, by which it is counted."""
 
     SIGNATURE = "signature"
     #: A document about an accepted image.

@@ -11,7 +11,7 @@ from proxy.oci.errors import MalformedError
 # The registered algorithms (image-spec, descriptor.md); an unknown one is refused, as it cannot be checked.
 _HEX_LENGTHS = {"sha256": 64, "sha512": 128}
 _HEX = re.compile(r"[0-9a-f]+", re.ASCII)
-# As many tell one piece of content from another for people.
+# Enough to distinguish content for people.
 SHORT = 12
 # Also as a tag has it (distribution-spec, Referrers Tag Schema).
 _IN_TEXT = re.compile(rf"(sha(?:256|512)[:-][0-9a-f]{{{SHORT}}})[0-9a-f]{{{64 - SHORT},}}", re.ASCII)
@@ -61,5 +61,5 @@ class Digest:
 
 
 def shorten_digests(text: str) -> str:
-    """Return the text with the first 12 digits of each digest: for people, who read the rest of a line that is cut."""
+    """Return the text with the first 12 digits of each digest, so that more of a line that is cut can be read."""
     return _IN_TEXT.sub(r"\1", text)

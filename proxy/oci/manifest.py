@@ -52,7 +52,7 @@ _OTHER_KINDS = frozenset({"fsLayers", "history", "signatures", "blobs"})
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What a manifest says of other content (image-spec, descriptor.md).
+    """A reference to content (image-spec, descriptor.md).
 
     `size` is in bytes; `urls` are where clients may fetch the content instead of its registry.
     """

@@ -34,7 +34,7 @@ class Shape:
     def check(self, value: object, where: str) -> None:
         """Raise MalformedError where a member folds to a known name without being it, here or in what is nested.
 
-        `where` names the value. A value that is no object has no members; whoever reads it says that it is none.
+        `where` names the value. A value that is no object has no members; its reader refuses it.
         """
         if not isinstance(value, dict):
             return

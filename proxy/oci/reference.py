@@ -50,7 +50,7 @@ def looks_like_registry(first_part: str) -> bool:
 
 
 def is_tag(text: str) -> bool:
-    """Say whether the text matches the specification's pattern of a tag."""
+    """Return whether the text matches the specification's pattern of a tag."""
     return _TAG.fullmatch(text) is not None
 
 

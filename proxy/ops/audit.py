@@ -35,10 +35,10 @@ from proxy.verdict import Accepted, Refused, Rejection, Undetermined
 
 # Lines of about 1 KiB that may wait while the disk is slow.
 WAITING_MAX = 10_000
-# How long a pull waits for its audit line: with what it took to judge, less than clients wait.
+# How long a pull waits for its audit line: together with the time to judge, less than clients wait.
 RECORD_SECONDS = 5.0
-# What is cited comes from whoever can write to a repository, and a log store takes lines of some 64 KiB. How many
-# rejections there are is limited by the policy.
+# Cited texts are controlled by those who can push to a repository, and log stores take lines of some 64 KiB. The policy
+# limits the number of rejections.
 CLAIMS_MAX = 20
 TEXT_MAX = 500
 _WHO = frozenset({"subject", "issuer"})
@@ -59,7 +59,7 @@ class _Line(logging.LogRecord):
     def __init__(self, text: str, level: int) -> None:
         super().__init__("audit", level, "", 0, text, None, None)
         self.written = Future[bool]()
-        # Whoever waits no longer does not cancel it for the thread that writes.
+        # So that a caller that stops waiting does not cancel it for the thread that writes.
         self.written.set_running_or_notify_cancel()
 
 
@@ -178,7 +178,7 @@ class Audit:
             record.written.set_result(False)
         if self._spare is not None:
             self._spare.handle(record)
-        # Without a spare, the log is all that says of each line that there was one.
+        # Without a spare, the log is the only record of each lost line, so none is left out.
         more = self._limited.admit("audit") if self._spare is not None else {}
         if more is not None:
             structlog.get_logger("proxy.ops").error("audit line lost", cause=repr(err), **more)
@@ -213,7 +213,7 @@ def _about(decision: Decision) -> dict[str, Any]:
 
 
 def _fault(decision: Decision) -> Fault | None:
-    """Return whose fault it is that an image is not accepted, or cannot be judged anew."""
+    """Return whose fault it is that an image is not accepted, or cannot be judged again."""
     match decision.verdict:
         case _ if decision.stale is not None:
             return Fault.UPSTREAM

@@ -8,7 +8,7 @@ from pathlib import Path
 
 # For the group that reads logs (Debian: adm), and for nobody else, whatever the umask.
 MODE = 0o640
-# What a new file may take over of the mode of the one before it.
+# The permission bits that a new file may take over from the one before it.
 _MODE_MAX = 0o664
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 

@@ -10,7 +10,7 @@ _DEBUG = 7
 
 
 def is_journal(stream: TextIO | None) -> bool:
-    """Whether this stream leads to the journal: JOURNAL_STREAM has its device and inode (systemd.exec(5)).
+    """Return whether this stream goes to the journal: JOURNAL_STREAM has its device and inode (systemd.exec(5)).
 
     A program that was started by a service, with its environment but another standard error, is not connected to it.
     """
@@ -37,7 +37,7 @@ class PriorityFormatter(logging.Formatter):
         self._inner = inner
 
     def format(self, record: logging.LogRecord) -> str:
-        """See `logging.Formatter`."""
+        """See `logging.Formatter.format`."""
         return priority(record.levelno) + self._inner.format(record)
 
 

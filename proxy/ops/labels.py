@@ -32,7 +32,7 @@ CACHES = frozenset(
 )
 ARTIFACTS = frozenset(kind.value for kind in ArtifactKind)
 TRANSFERS = frozenset({"kept", "not_kept", "failed", "joined", "resumed", "prefetched"})
-# What a pull is refused for besides the reasons of the policy: `front/errors` names them.
+# The reasons of refusals besides those of the policy, as in `front/errors`.
 REFUSALS = frozenset(Reason) | {
     "undetermined",
     "refused",
@@ -48,7 +48,7 @@ REFUSALS = frozenset(Reason) | {
     "unreadable",
     "external_urls",
 }
-# Why a connection was closed or was not accepted yet: `front/accepting` and `front/bounded` name them.
+# The reasons for closing a connection or not accepting it yet, as in `front/accepting` and `front/bounded`.
 DROPPED = frozenset({"limit", "full", "files", "handshake", "head"})
 VERDICTS: dict[type[Verdict], str] = {
     Accepted: "accepted",
@@ -69,12 +69,12 @@ def verdict_name(verdict: Verdict) -> str:
 
 
 def found_name(decision: Decision) -> str:
-    """Return what judging found: nothing, where a verdict that has expired stands in."""
+    """Return the name of what judging found: undetermined, where an expired verdict stands in."""
     return verdict_name(decision.verdict) if decision.stale is None else VERDICTS[Undetermined]
 
 
 def why_unverified(decision: Decision) -> str:
-    """Say by which relaxation an image is served that was not accepted."""
+    """Return the relaxation by which an image is served that was not accepted."""
     if isinstance(decision.verdict, InsecureUnverified):
         return "insecure_allow_unverified"
     return decision.mode.value if decision.mode is not Mode.ENFORCE else "insecure_allow"

@@ -8,7 +8,7 @@ INTERVAL_SECONDS = 1.0
 
 
 class Limited:
-    """Decides which lines are written. Kinds are a bounded set, names of our own."""
+    """A rate limit for log lines by kind. Kinds are a bounded set, names of our own."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic

@@ -1,4 +1,4 @@
-"""What every line of the log and of the audit log begins with, in the order in which it is written.
+"""The common members of every line of the log and of the audit log, in the order in which they are written.
 
 `time` is RFC 3339 in UTC with `Z`; `schema` the version of the names and their meaning, raised where one changes;
 `host` and `instance` say which Sealgate it was. `fault` is whose it is where something did not go well: the client's,
@@ -20,7 +20,7 @@ _TROUBLE = frozenset({"warning", "error", "critical"})
 
 
 class Fault(StrEnum):
-    """Whose fault it is that something was not served, or went wrong."""
+    """The party at fault where something was not served, or failed."""
 
     CLIENT = "client"
     IMAGE = "image"

@@ -289,11 +289,11 @@ class Metrics:
         ).observe(seconds)
 
     def rate_limit(self, registry: str, remaining: int) -> None:
-        """Take note of how many pulls a registry says are left."""
+        """Set the number of pulls that a registry says are left."""
         self._rate_limit.labels(one_of(self._registries, registry)).set(remaining)
 
     def upstream_unreachable(self, registry: str, *, is_open: bool) -> None:
-        """Take note of whether a registry is left alone, for it cannot be reached."""
+        """Set whether the circuit breaker of a registry is open."""
         self._unreachable.labels(one_of(self._registries, registry)).set(int(is_open))
 
     def worker_restarted(self) -> None:
@@ -301,7 +301,7 @@ class Metrics:
         self._restarts.inc()
 
     def event_loop_lag(self, seconds: float) -> None:
-        """Take note of how late the event loop woke up."""
+        """Observe how late the event loop woke up."""
         self._lag.observe(seconds)
 
     def store_fault(self) -> None:
@@ -317,7 +317,7 @@ class Metrics:
         self._certificate_expiry.labels(kind, name).set(at.timestamp())
 
     def trust_root_confirmed(self, root: str, at: datetime | None) -> None:
-        """Take note of when a configured trust root was last known to be the newest; None: there has been none yet."""
+        """Set when a configured trust root was last confirmed to be the newest; None: there has been none yet."""
         self._trust_root_confirmed.labels(root).set(at.timestamp() if at is not None else 0)
 
     def trust_root_refresh(self, root: str, outcome: str) -> None:

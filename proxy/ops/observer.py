@@ -27,7 +27,7 @@ _REFRESHED = frozenset({"changed", "unchanged"})
 
 
 class Request(Protocol):
-    """What is told of a request: who asks."""
+    """A request, as far as it is reported: the client."""
 
     @property
     def remote(self) -> str | None:
@@ -41,7 +41,7 @@ class Request(Protocol):
 
 
 class Refusal(Protocol):
-    """What is told of a refusal."""
+    """A refusal, as far as it is reported."""
 
     @property
     def message(self) -> str:
@@ -50,7 +50,7 @@ class Refusal(Protocol):
 
     @property
     def label(self) -> str:
-        """What it counts under."""
+        """The value of its label in metrics."""
         ...
 
     @property
@@ -87,7 +87,7 @@ class Observer:
         self._log = structlog.get_logger("proxy.ops")
         self._limited = Limited()
         self._outages = Outages(clock)
-        # Nobody else is to be told of these.
+        # For the metrics alone.
         self.warm = metrics.warm
         self.begun = metrics.begun
         self.answered = metrics.answered
@@ -102,7 +102,7 @@ class Observer:
         self.content_evicted = metrics.content_evicted
 
     def judged(self, decision: Decision, client: str, seconds: float) -> None:
-        """Tell of a new verdict."""
+        """Report a new verdict."""
         self._metrics.judged(decision, seconds)
         if not (self._records_first and decision.served):
             self._audit.verdict(decision, time=self._clock(), client=client)
@@ -113,7 +113,7 @@ class Observer:
         return await is_written(self._audit.verdict(decision, time=self._clock(), client=client))
 
     def refused(self, request: Request, image: str, refusal: Refusal, form: str, decision: Decision | None) -> None:
-        """Tell of a refused request."""
+        """Report a refused request."""
         client, user_agent, now = request.remote or "unknown", request.headers.get("User-Agent", ""), self._clock()
         self._metrics.refused(user_agent, form, refusal.label)
         self._audit.refused_pull(
@@ -132,7 +132,7 @@ class Observer:
         self._log.info("refused", id=refusal.id, image=image, message=refusal.message, fault=fault, client=client)
 
     def served_unverified(self, request: Request, image: str, decision: Decision) -> None:
-        """Tell of an image that is served without being accepted."""
+        """Report an image that is served without being accepted."""
         self._metrics.served_unverified(decision)
         self._log.warning(
             "served unverified",
@@ -146,7 +146,7 @@ class Observer:
         )
 
     def served_artifact(self, request: Request, image: str, manifest: Manifest, kind: str) -> None:
-        """Tell of a signature or another artifact that is served without a verdict."""
+        """Report a signature or another artifact that is served without a verdict."""
         self._metrics.served_artifact(kind)
         self._audit.served_artifact(
             manifest,
@@ -181,14 +181,14 @@ class Observer:
             )
 
     def cut(self, image: str, error: Exception) -> None:
-        """Tell of a transfer that was broken off."""
+        """Report a transfer that was broken off."""
         self._metrics.cut()
         more = self._limited.admit("transfer broken off")
         if more is not None:
             self._log.error("transfer broken off", fault=Fault.UPSTREAM, image=image, cause=str(error), **more)
 
     def upstream_request(self, registry: str, operation: str, outcome: str, seconds: float) -> None:
-        """Tell of a request to a registry."""
+        """Count a request to a registry."""
         self._metrics.upstream_request(registry, operation, outcome, seconds)
         self._tally.upstream_request(registry, operation, outcome, self._clock())
 
@@ -203,29 +203,29 @@ class Observer:
             self._log.warning("registry outage ends", registry=registry, seconds=round(lasted.total_seconds(), 1))
 
     def store_fault(self, fault: str) -> None:
-        """Tell of a failure of the store on disk."""
+        """Report a failure of the store on disk."""
         self._metrics.store_fault()
         more = self._limited.admit("store fault")
         if more is not None:
             self._log.error("store fault", cause=fault, **more)
 
     def store_set_aside(self, name: str, why: str) -> None:
-        """Tell of a damaged database; `name` is what it is called now."""
+        """Report a damaged database that was set aside; `name` is its new name."""
         self._metrics.store_set_aside()
         self._tally.set_aside = f"{name}: {why}"
         self._log.error("store set aside", file=name, cause=why)
 
     def content_stored(self, size: int) -> None:  # noqa: ARG002 (`transfer` counts)
-        """Take note of a file that was kept, and so of a disk that is well."""
+        """Clear the content fault: a file was kept, so the disk works."""
         self._tally.content_fault = None
 
     def content_corrupt(self, digest: Digest) -> None:
-        """Tell of a file on disk whose bytes had changed, and that was removed."""
+        """Report a file on disk whose bytes had changed, and that was removed."""
         self._metrics.content_corrupt()
         self._log.error("corrupt content removed", digest=str(digest))
 
     def content_fault(self, fault: str) -> None:
-        """Tell of a failure of the disk that content lies on."""
+        """Report a failure of the disk of the content store."""
         self._metrics.store_fault()
         self._tally.content_fault = fault
         more = self._limited.admit("content store fault")
@@ -233,7 +233,7 @@ class Observer:
             self._log.error("content store fault", cause=fault, **more)
 
     def trust_root_refresh(self, root: str, outcome: str, detail: str) -> None:
-        """Tell of a refresh; `detail` says why it failed, or what of a changed root is not used."""
+        """Report a refresh; `detail` says why it failed, or which parts of a changed root are not used."""
         self._metrics.trust_root_refresh(root, outcome)
         if outcome in _REFRESHED:
             self._log.info("trust root refreshed", root=root, outcome=outcome, not_used=detail)

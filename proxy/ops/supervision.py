@@ -1,4 +1,4 @@
-"""What the supervisor tells the workers for operators: places without a worker, and how the last reload ended.
+"""The supervisor's state that workers show to operators: places without a worker, and the result of the last reload.
 
 It is one small file in the folder that they share, replaced as a whole; the supervisor writes it, each worker reads it.
 """
@@ -20,7 +20,7 @@ _FILE = "supervision.json"
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """How reading the configuration ended the last time: at the start, or at SIGHUP. `cause` says why it failed."""
+    """The result of the last reading of the configuration, at the start or at SIGHUP; `cause` says why it failed."""
 
     at: datetime
     cause: str | None = None
@@ -28,7 +28,7 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """`vacant` says of each place without a worker why the last one ended; `workers` is how many there are to be."""
+    """`vacant` maps each place without a worker to the reason why its last one ended; `workers` counts all places."""
 
     reload: Reload
     workers: int = 1
@@ -36,7 +36,7 @@ class Supervision:
 
     @property
     def missing(self) -> str | None:
-        """What is missing until all is ready, in one line for who asks /readyz; None where nothing is."""
+        """The reason why not all workers are ready, in one line for /readyz; None where they are."""
         if not self.vacant:
             return None
         why = next(iter(self.vacant.values())) or "it ended at its start"
@@ -47,21 +47,21 @@ _JSON = TypeAdapter(Supervision)
 
 
 def publish(folder: Path, supervision: Supervision) -> None:
-    """Tell the workers. Raises OSError where the folder cannot be written."""
+    """Write it for the workers. Raises OSError where the folder cannot be written."""
     beside = folder / f"{_FILE}.new"
     beside.write_bytes(_JSON.dump_json(supervision))
     beside.rename(folder / _FILE)
 
 
 class SupervisionCollector(Collector):
-    """What was told last, also as metrics; `otherwise` where nothing was, or there is no supervisor (no folder)."""
+    """Reads what was published last, also as metrics; `otherwise` where nothing was, or without a supervisor."""
 
     def __init__(self, folder: Path | None, otherwise: Supervision) -> None:
         self._folder = folder
         self._otherwise = otherwise
 
     def read(self) -> Supervision:
-        """Return what was told last."""
+        """Return what was published last."""
         if self._folder is not None:
             with suppress(OSError, ValidationError):
                 return _JSON.validate_json((self._folder / _FILE).read_bytes())
@@ -71,15 +71,15 @@ class SupervisionCollector(Collector):
         """See `Collector`."""
         it = self.read()
         for name, text, value in (
-            ("workers_vacant", "Places whose worker cannot be started", len(it.vacant)),
+            ("workers_vacant", "Workers that are missing because they cannot be started", len(it.vacant)),
             (
                 "config_last_reload_successful",
-                "1 while the configuration of now is in use",
+                "1 if the last reading of the configuration succeeded",
                 int(it.reload.cause is None),
             ),
             (
                 "config_last_reload_timestamp_seconds",
-                "When the configuration was read the last time, whether or not that failed",
+                "Time of the last reading of the configuration, successful or not",
                 it.reload.at.timestamp(),
             ),
         ):

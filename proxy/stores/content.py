@@ -136,7 +136,7 @@ class ContentStore:
         return self._is_ours(status) and status.st_size == size
 
     def _is_ours(self, status: os.stat_result) -> bool:
-        """Whether it is a file that only we may write: the name is believed, and what is read is not hashed again."""
+        """Return whether it is a file that only we may write, as content is not hashed again when it is read."""
         return S_ISREG(status.st_mode) and is_private(status, self._user)
 
     def _touch(self, descriptor: int, used: float) -> None:

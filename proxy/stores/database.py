@@ -61,7 +61,7 @@ class _NotNowError(Exception):
 class Database:
     """The store. Its methods are for the event loop; the work runs on the store's own thread, in order.
 
-    `on_fault` is told in one line of each fault, `on_set_aside` the new name of each file that was damaged, and why.
+    `on_fault` is called with a line for each fault, `on_set_aside` with the new name of a damaged file and the cause.
     What another process puts in the place of a damaged file is opened at the next question (`opening`).
     """
 
@@ -101,7 +101,7 @@ class Database:
         answer = in_transaction(connection, work)
         if self._log_size() > self._log_limit:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            # Whoever reads for long (a backup) is waited for seldom.
+            # So that a long reader (a backup) is not waited for by each write.
             self._log_limit = max(WAL_BYTES_MAX, 2 * self._log_size())
         return answer
 
@@ -193,8 +193,8 @@ def open_database(
 
     What an older Sealgate left is emptied, and what is damaged is set aside: all of it can be found out again. A file
     that cannot be opened now (full disk, lock) is a fault like one that happens later, and is tried again.
-    `on_fault` and `on_set_aside` are told, on the event loop and here; without them it is logged. Raises StoreError
-    where the file is another program's, a newer Sealgate's, or may be written by others.
+    `on_fault` and `on_set_aside` are called on the event loop and in this function; without them events are logged.
+    Raises StoreError where the file is another program's, a newer Sealgate's, or may be written by others.
     """
     thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
     database = Database(path, thread, on_fault or _log_fault, on_set_aside or _log_set_aside)

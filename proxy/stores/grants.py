@@ -53,7 +53,7 @@ _MEDIA_TYPE_NUMBERS = {name: number for number, name in enumerate(_MEDIA_TYPES)}
 
 
 class Rank(IntEnum):
-    """How much a manifest's word counts for what it names, the best first. On disk: never renumber."""
+    """The precedence of a manifest among those that name the same content, the best first. On disk: never renumber."""
 
     ACCEPTED = 0
     SERVED = 1
@@ -89,7 +89,7 @@ class Parent:
 
 
 class Memberships(Protocol):
-    """Where it is remembered which manifest names what.
+    """Store of the content that each manifest names.
 
     Bounded; may forget at any time, the lowest rank first, and of one rank the oldest manifests.
     """
@@ -218,7 +218,7 @@ class SqliteMemberships:
 
 @dataclass(frozen=True, slots=True)
 class _Manifest:
-    """What is remembered of a manifest besides its members."""
+    """A row of the table of manifests."""
 
     repository: Repository
     digest: Digest

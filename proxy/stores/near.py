@@ -1,7 +1,7 @@
 """Memberships in the process, beside those that survive a restart and that other processes add to.
 
-What was added lately is known whatever becomes of the disk: full, read-only or gone, it costs what was remembered
-before and no pull that is under way.
+The latest entries are known whatever happens to the disk: where it is full, read-only or gone, older entries are lost
+but no pull under way fails.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ NEAR_MAX = 5_000
 
 
 class NearMemberships:
-    """What was added lately, and what another store knows besides.
+    """The latest entries, and those of another store.
 
     A manifest may be there twice, with two tags or ranks.
     """

@@ -32,12 +32,12 @@ T = TypeVar("T")
 BUSY_MILLISECONDS = 2000
 LOCK_SECONDS_MAX = 10.0
 _LOOK_SECONDS = 0.02
-# Files that are kept for whoever wants to know what happened; each may have some hundred megabytes.
+# Damaged files that are kept for analysis; each may have some hundred megabytes.
 SET_ASIDE_MAX = 2
 # How often what was just made may be damaged again.
 _TRIES = 3
 SUFFIXES = ("", "-wal", "-shm")
-# What says nothing about the file: the machine is out of room, of files or of patience.
+# Errors that are not about the file's content: no space, no file descriptors, a lock.
 _PASSING = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -76,7 +76,7 @@ class OpenFile:
     identity: tuple[int, int] | None
 
     def is_at(self, path: Path) -> bool:
-        """Whether the name still leads to this file."""
+        """Return whether the path still names this file."""
         return self.identity == identity_of(path)
 
 
@@ -86,7 +86,7 @@ SetAside = Callable[[str, str], None]
 def open_file(path: Path, set_aside: SetAside) -> OpenFile:
     """Open the store's file, or make it, for its owner only; a damaged one is renamed and a new one begins.
 
-    `set_aside` is told the new name and why. Raises UnavailableStoreError where that is not possible now, StoreError
+    `set_aside` is called with the new name and the cause. Raises UnavailableStoreError where that fails now, StoreError
     for another program's file, a newer Sealgate's, one that others may write, and a file system without WAL.
     """
     for _ in range(_TRIES):
@@ -124,7 +124,7 @@ def move_aside(path: Path, damaged: tuple[int, int] | None, why: str, set_aside:
 
 
 def is_damage(err: sqlite3.Error) -> bool:
-    """Whether this error says that the file is damaged."""
+    """Return whether this error means that the file is damaged."""
     code = getattr(err, "sqlite_errorcode", None)
     return code is not None and (code & 0xFF in _DAMAGE or code in _UNREADABLE)
 
@@ -134,7 +134,7 @@ def identity_of(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
     except OSError:
-        with suppress(OSError):  # a link that leads nowhere
+        with suppress(OSError):  # a dangling symbolic link
             status = path.lstat()
             return status.st_dev, status.st_ino
         return None

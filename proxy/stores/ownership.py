@@ -1,4 +1,4 @@
-"""Whether others may write what Sealgate believes: its state directory (verdicts, trust roots) and its audit log.
+"""Check that no other user can write what Sealgate trusts: its state directory (verdicts, trust roots), its audit log.
 
 Who can write there can write an acceptance. So every directory on the way, every symbolic link and every file of the
 state belongs to us or to root, and nobody else may write it. A group that we are in may: Kubernetes gives a volume to
@@ -102,7 +102,7 @@ def unwritable(folder: Path, user: User) -> Unsafe | None:
 
 
 def is_private(status: os.stat_result, user: User) -> bool:
-    """Whether only we, root and groups of ours may write what has this status."""
+    """Return whether only we, root and groups of ours may write a file with this status."""
     group = status.st_mode & stat.S_IWGRP and status.st_gid not in user.groups | {ROOT}
     return user.trusts(status.st_uid) and not group and not status.st_mode & stat.S_IWOTH
 
@@ -209,7 +209,7 @@ def _open_to(where: str, status: os.stat_result, user: User) -> str:
 
 
 def _names_others(where: str, user: User) -> bool:
-    """Whether an ACL lets users or groups write that are not ours (linux/posix_acl_xattr.h: version, then entries)."""
+    """Return whether an ACL lets foreign users or groups write (linux/posix_acl_xattr.h: version, then entries)."""
     try:
         acl = os.getxattr(where, "system.posix_acl_access", follow_symlinks=False)
     except OSError:

@@ -61,7 +61,7 @@ def create(connection: sqlite3.Connection) -> None:
 
 
 def is_whole(connection: sqlite3.Connection) -> bool:
-    """Whether the file has exactly the tables, indexes and triggers that `create` makes."""
+    """Return whether the file has exactly the tables, indexes and triggers that `create` makes."""
     with closing(sqlite3.connect(":memory:")) as made:
         create(made)
         return _schema(connection) == _schema(made)

@@ -9,7 +9,7 @@ from proxy.stores.trust import TRUST_ROOTS
 
 # Locked by the one Sealgate that serves from the directory, and by the one worker that reads all content again.
 LOCK, VERIFYING = "lock", "verifying.lock"
-# What is believed when it is read, and what is written by name. SQLite writes the second and third beside the first.
+# What is trusted when it is read, and what is written by name. SQLite makes the second and third beside the first.
 PARTS = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}.lock", TRUST_ROOTS, CONTENT, LOCK, VERIFYING)
 
 

@@ -262,7 +262,7 @@ class _Fetcher(FetcherInterface):
     async def _get(self, url: str) -> bytes:
         if self._stopped:
             raise DownloadError("the refresh has ended")
-        # What is http is asked of the proxy itself; a tunnel's request has headers of its own.
+        # A request for http goes to the proxy itself; for https the header belongs to CONNECT.
         shown = self._shown if url.startswith("http:") else {}
         try:
             async with self._session.get(

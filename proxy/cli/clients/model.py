@@ -101,7 +101,7 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether nodes reach Sealgate on loopback, so that it runs on the node itself."""
+        """Return whether nodes reach Sealgate on loopback, so that it runs on the node itself."""
         host = urlsplit(self.url).hostname or ""
         try:
             return ip_address(host).is_loopback
