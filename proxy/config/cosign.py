@@ -31,7 +31,8 @@ _GOOGLE_ISSUER = "https://accounts.google.com"
 # A workflow of the same repository by its file, or of another one by its whole path (a reusable workflow).
 _WORKFLOW_FILE = re.compile(r"[^/@\s]+\.ya?ml")
 _WORKFLOW_PATH = re.compile(r"[^/@\s]+/[^/@\s]+/\.github/workflows/[^/@\s]+\.ya?ml")
-_REPOSITORY = re.compile(r"[^/@\s]+/[^/@\s]+")
+_EMAIL = re.compile(r"[^@\s*]+@[^@\s*]+")
+_REPOSITORY = re.compile(r"[A-Za-z0-9-]+/(?!.*\.git$)[A-Za-z0-9._-]+")
 _SERVER = re.compile(r"https?://[^/@\s]+(?:/[^/@\s]+)*")
 # What may stand before `sha256-<hex>.sig` in a tag of at most 128 characters (distribution-spec, "Pulling manifests").
 _TAG_PREFIX = re.compile(r"(?:[a-zA-Z0-9_][a-zA-Z0-9._-]{0,52})?", re.ASCII)
@@ -205,7 +206,9 @@ class GithubActions(KeylessTable):
 
     def _who(self) -> WantedIdentity:
         if not _REPOSITORY.fullmatch(self.repository):
-            raise MalformedError(f"repository {self.repository!r} is not of the form owner/name")
+            raise MalformedError(
+                f"repository {self.repository!r} is not of the form owner/name; without https://, .git and *"
+            )
         home = f"{_checked_server(self.server)}/{self.repository}"
         claims = {
             "source_repository_uri": Exact(home),
@@ -223,7 +226,8 @@ class GithubActions(KeylessTable):
             return Pattern.parse(re.escape(f"{self.server}/{workflow}@") + r".+")
         if not _WORKFLOW_FILE.fullmatch(workflow):
             raise MalformedError(
-                f"workflow {workflow!r} is neither a file (release.yml) nor a path (owner/name/.github/workflows/x.yml)"
+                f"workflow {workflow!r} is neither a file (release.yml) nor a path "
+                "(owner/name/.github/workflows/x.yml); a file in .github/workflows is written without these folders"
             )
         file = f"{home}/.github/workflows/{workflow}@"
         return Exact(file + self.ref) if self.ref is not None else Pattern.parse(re.escape(file) + r".+")
@@ -240,7 +244,7 @@ class GitlabCi(KeylessTable):
 
     def _who(self) -> WantedIdentity:
         if not _PROJECT.fullmatch(self.project):
-            raise MalformedError(f"project {self.project!r} is not of the form group/name")
+            raise MalformedError(f"project {self.project!r} is not of the form group/name; without https:// and host")
         home = f"{_checked_server(self.server)}/{self.project}"
         claims = {
             "source_repository_uri": Exact(home),
@@ -258,6 +262,10 @@ class Google(KeylessTable):
     email: str
 
     def _who(self) -> WantedIdentity:
+        if not _EMAIL.fullmatch(self.email):
+            raise MalformedError(
+                f"email {self.email!r} is no address; patterns are for type cosign-keyless with subject_pattern"
+            )
         return WantedIdentity(Exact(_GOOGLE_ISSUER), Exact(self.email), self._claims({}))
 
 

@@ -1,5 +1,6 @@
 """The one reader of TOML, and what it makes: `Settings`."""
 
+import re
 import ssl
 import tomllib
 from collections.abc import Mapping
@@ -26,9 +27,20 @@ from proxy.policy.evaluate import Lifetimes
 from proxy.policy.rules import Rules
 from proxy.stores.state import unsafe_file, unsafe_state_dir
 from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.key_pair import check_pair
 
 # Ten thousand rules of the usual length are two megabytes.
 CONFIG_BYTES_MAX = 8 * 1024 * 1024
+# What is said by tomllib, and what has most likely been meant.
+_TOML_HINTS = {
+    "twice": "a table may stand only once: put its keys together",
+    "Cannot overwrite": "a key may stand only once in its table",
+    "hex value": "in 'single quotes' a backslash is an ordinary character",
+    "Unescaped '\\'": "in 'single quotes' a backslash is an ordinary character",
+    "Illegal character '\\n'": 'a text of more than one line stands in """three quotes"""',
+    "Expected '=' after a key": 'a key is written as key = "value", a table as [table]; this is not YAML',
+    "Unclosed array": "values of a list have a comma between them",
+}
 # A new format is one module and one line here.
 KINDS: Kinds = {**COSIGN_KINDS}
 
@@ -127,9 +139,15 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as err:
         raise ConfigError(path, [Mistake("", f"is not UTF-8 (byte {err.start})", "save it as UTF-8")]) from None
     except (ValueError, RecursionError) as err:  # a number of 5000 digits is the former, but no TOMLDecodeError
-        raise ConfigError(
-            path, [Mistake("", f"is not TOML: {err}", "texts need quotes; see https://toml.io")]
-        ) from None
+        raise ConfigError(path, [_not_toml(str(err))]) from None
+
+
+def _not_toml(message: str) -> Mistake:
+    hints = (hint for part, hint in _TOML_HINTS.items() if part in message)
+    plain = re.sub(
+        r"\((('[^']*'(, )?)+),?\)", lambda found: f"[{found[1].replace(chr(39), '').replace(', ', '.')}]", message
+    )
+    return Mistake("", f"is not TOML: {plain}", next(hints, "texts need quotes; see https://toml.io"))
 
 
 def _server_mistakes(server: Server, upstreams: Mapping[str, object]) -> list[Mistake]:
@@ -152,21 +170,34 @@ def _unsafe_mistakes(server: Server) -> list[Mistake]:
     found = {"server.state_dir": unsafe_state_dir(server.state_dir)}
     if server.audit_log is not None:
         found["server.audit_log"] = unsafe_file(server.audit_log)
+    mistakes = []
+    if server.state_dir.exists() and not server.state_dir.is_dir():
+        mistakes.append(
+            Mistake("server.state_dir", f"{server.state_dir} is no directory", "name another, or remove it")
+        )
+    if server.audit_log is not None:
+        mistakes += _audit_mistakes(server.audit_log)
     split = {where: fault.partition("; ") for where, fault in found.items() if fault is not None}
-    return [Mistake(where, what, repair) for where, (what, _, repair) in split.items()]
+    return mistakes + [Mistake(where, what, repair) for where, (what, _, repair) in split.items()]
+
+
+def _audit_mistakes(path: Path) -> list[Mistake]:
+    if path.is_dir():
+        return [Mistake("server.audit_log", f"{path} is a directory", f"name a file: {path}/audit.jsonl")]
+    if path.name in {"-", "stdout", "stderr"} and path.parent != Path("/dev"):
+        hint = 'leave it out for standard error; "/dev/stdout" is standard output'
+        return [Mistake("server.audit_log", f"{path.name!r} is taken for the name of a file", hint)]
+    return []
 
 
 def _tls_mistakes(certificate: Path, key: Path) -> list[Mistake]:
     try:
         for path in (certificate, key):
             read_file(path, CONFIG_BYTES_MAX)
-        # An empty password, so that an encrypted key is a mistake and not a question on the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+        check_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key)
     except MalformedError as err:
-        return [Mistake("server.tls_certificate", str(err))]
-    except ssl.SSLError:
-        what = f"{certificate} and {key} are not a certificate in PEM and its unencrypted key"
-        return [Mistake("server.tls_certificate", what)]
+        what, _, hint = str(err).partition("; ")
+        return [Mistake("server.tls_certificate", what, hint)]
     return []
 
 

@@ -1,5 +1,6 @@
 """What is wrong with a configuration: every mistake with its key path and a likely fix, all of them at once."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -7,6 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+
+from proxy.config.other_words import other_word
+from proxy.config.schema import TABLE_KEYS
 
 EXAMPLE_HINT = "config.example.toml explains every key"
 _WANTED = {
@@ -17,6 +21,10 @@ _WANTED = {
     "dict_type": "a table",
     "model_type": "a table",
 }
+
+# [upstreams."NAME"]: two parts.
+_NAMED_TABLE = 2
+_CHOICES = frozenset({"enum", "literal_error"})
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -82,32 +90,44 @@ def read_table(
         # Without the input: a misplaced password must not end up in a log.
         for one in err.errors(include_url=False, include_input=False):
             value = table.get(str(one["loc"][0])) if one["loc"] else None
-            mistakes.append(
-                _mistake(model, where, one["type"], one["loc"], one["msg"], is_table=isinstance(value, dict))
-            )
+            mistakes.append(_mistake(model, where, one["type"], one["loc"], one["msg"], value))
     return None
 
 
-def _mistake(  # noqa: PLR0913 (what pydantic tells of one error, and of which table)
+def _mistake(  # noqa: PLR0913, PLR0917 (what pydantic tells of one error, and of which table)
     model: type[BaseModel],
     where: Sequence[str | int],
     kind: str,
     loc: tuple[str | int, ...],
     message: str,
-    *,
-    is_table: bool,
+    value: object,
 ) -> Mistake:
     path = key_path(*where, *loc)
     if kind == "missing":
         return Mistake(path, "is missing", EXAMPLE_HINT)
     if kind == "extra_forbidden":
-        hint = _unknown_key_hint(_model_of(model, loc), where, str(loc[-1]), is_table=is_table and len(loc) == 1)
+        is_table = isinstance(value, dict) and len(loc) == 1
+        hint = _unknown_key_hint(_model_of(model, loc), where, str(loc[-1]), is_table=is_table)
         return Mistake(path, "there is no such key", hint)
     if kind in _WANTED:
-        return Mistake(path, f"should be {_WANTED[kind]}", EXAMPLE_HINT)
+        return Mistake(path, f"should be {_WANTED[kind]}", _brackets_hint(path, kind, value) or EXAMPLE_HINT)
+    if kind in _CHOICES:
+        near = get_close_matches(str(value).strip().lower(), re.findall("'([^']+)'", message), n=1)
+        hint = f"did you mean '{near[0]}'?" if near else EXAMPLE_HINT
+        return Mistake(path, message.replace("Input should be", "should be"), hint)
     text = message.removeprefix("Value error, ").replace("Input should be", "should be")
     what, _, hint = text.partition("; ")
     return Mistake(path, what, hint)
+
+
+def _brackets_hint(path: str, kind: str, value: object) -> str:
+    """Return the header that was meant, where a table stands for a list of tables or the other way round."""
+    if kind == "list_type" and path == "rules":
+        return "each rule has a header of its own, in double brackets: [[rules]]"
+    if kind == "dict_type" and isinstance(value, list):
+        name = '."NAME"' if path in {"upstreams", "signers", "trust_roots"} else ""
+        return f"write its header in single brackets: [{path}{name}]"
+    return ""
 
 
 def _model_of(model: type[BaseModel], loc: tuple[str | int, ...]) -> type[BaseModel]:
@@ -119,8 +139,9 @@ def _model_of(model: type[BaseModel], loc: tuple[str | int, ...]) -> type[BaseMo
 
 
 def _unknown_key_hint(model: type[BaseModel], where: Sequence[str | int], key: str, *, is_table: bool) -> str:
-    if is_table and len(where) > 1:
+    if is_table and len(where) == _NAMED_TABLE and where[0] != "rules":
         return f'a name with a dot needs quotes: [{where[0]}."{where[1]}.{key}"]'
     if key == "password":
         return "a password does not stand in the configuration: write password_file or password_env"
-    return did_you_mean(key, model.model_fields, "keys here")
+    known = other_word(where, key, TABLE_KEYS)
+    return known or did_you_mean(key, model.model_fields, "keys here")

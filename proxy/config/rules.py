@@ -27,6 +27,8 @@ _CATCH_ALL = """add a rule for all other images:
 name = "everything-else"
 images = ["**"]
 require = "refuse\""""
+_PATTERN_HINT = 'as in "org/app", "ghcr.io/org/*" (one part) or "ghcr.io/**" (any number of parts)'
+_EXPRESSION_HINT = 'as in "release", "release and (ci or qa)" or "2 of (a, b, c)"; names and words in lower case'
 
 Signers = Mapping[str, BuiltSigner | None]
 
@@ -106,7 +108,8 @@ def _images(place: _Place, read: RuleTable, taken: dict[Pattern, str], mistakes:
         try:
             pattern = Pattern.parse(text)
         except MalformedError as err:
-            mistakes.append(Mistake(place.path("images", number), str(err)))
+            what, _, hint = str(err).partition("; ")
+            mistakes.append(Mistake(place.path("images", number), what, hint or _PATTERN_HINT))
             continue
         if pattern in taken:
             what = f"'{text}' is the same pattern ({pattern}) as one of rule '{taken[pattern]}'"
@@ -130,7 +133,7 @@ def _requirement(
     try:
         expression = parse(text)
     except MalformedError as err:
-        mistakes.append(Mistake(where, str(err)))
+        mistakes.append(Mistake(where, str(err), _EXPRESSION_HINT))
         return None
     undefined = sorted(names(expression) - signers.keys())
     for name in undefined:

@@ -5,6 +5,7 @@ A duration is a text of a number and a unit, `"90s"`, `"10m"`, `"24h"` or `"7d"`
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
@@ -29,7 +30,10 @@ _DURATION = re.compile(r"([0-9]{1,7})([smhd])", re.ASCII)
 SIZE_MAX = 2**60
 _SIZE_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _SIZE = re.compile(r"([0-9]{1,7})(B|KiB|MiB|GiB|TiB)", re.ASCII)
-_ADDRESS = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:]+)\]|(?P<host>[^\s:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
+_ADDRESS = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:]+)\]|(?P<host>[a-zA-Z0-9._-]+)):(?P<port>[0-9]{1,5})", re.ASCII)
+
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]")
+_LISTEN_HINT = 'as in "127.0.0.1:5000" or "[::1]:5000"; "0.0.0.0:5000" is for all addresses of this machine'
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,14 @@ class Address:
 def _address(value: object) -> Address:
     found = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
     if found is None or int(found["port"]) > PORT_MAX:
-        raise ValueError('should be host and port; as in "127.0.0.1:5000" or "[::1]:5000"')
-    return Address(found["six"] or found["host"], int(found["port"]))
+        raise ValueError(f"should be host and port; {_LISTEN_HINT}")
+    host = found["six"] or found["host"]
+    if found["six"] or not host.strip("0123456789."):  # an address, or nothing
+        try:
+            ip_address(host)
+        except ValueError:
+            raise ValueError(f"has no address of this machine: {host!r}; {_LISTEN_HINT}") from None
+    return Address(host, int(found["port"]))
 
 
 def _duration(value: object) -> timedelta:
@@ -92,6 +102,15 @@ def _workers(value: object) -> int | Literal["auto"]:
 def _path(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("should be a path in quotes; it is relative to the configuration file")
+    if "://" in value:
+        raise ValueError(
+            "should be a file, and is a URL; nothing is fetched: save it, and name the file "
+            "(cosign public-key --key URL > cosign.pub, for a key)"
+        )
+    if value.startswith(("~", "$")) or "${" in value:
+        raise ValueError("should be a path as it is; neither ~ nor variables are replaced: write it out")
+    if _WINDOWS.match(value):
+        raise ValueError("is a path of Windows; Sealgate runs on Linux: /var/lib/sealgate")
     return Path(info.context or "", value)
 
 
@@ -209,3 +228,17 @@ class Limits(Table):
 
     verification_time: Duration = timedelta(seconds=12)
     verifications_at_once: Annotated[int, Field(ge=1, le=1000)] = 16
+
+
+# The keys of each table, by its header; those of a signer are its kind's.
+TABLE_KEYS: Mapping[str, frozenset[str]] = {
+    header: frozenset(model.model_fields)
+    for header, model in (
+        ("[server]", Server),
+        ('[upstreams."NAME"]', Upstream),
+        ("[[rules]]", RuleTable),
+        ("[lifetimes]", LifetimeTable),
+        ("[cache]", Cache),
+        ("[limits]", Limits),
+    )
+}

@@ -1,12 +1,14 @@
 """[upstreams."NAME"]: the closed table of registries."""
 
 import os
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from proxy.config.files import read_file
 from proxy.config.mistakes import Mistake, key_path, read_table
 from proxy.config.schema import SignatureRegistry, Upstream
 from proxy.oci.errors import MalformedError
@@ -16,6 +18,9 @@ from proxy.upstream.forward_proxy import DIRECT, NONE, Proxies, Proxy
 from proxy.upstream.tls import check_client_certificate
 
 # Docker Hub's name in image names is not where its API is.
+# The authorities of Debian, all in one file, are 220 kB.
+_CA_BYTES_MAX = 4 * 1024 * 1024
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _DOCKER_HUB_URL = "https://registry-1.docker.io"
 
 
@@ -83,13 +88,17 @@ def _credentials(read: SignatureRegistry) -> Credentials | None:
     given = [key for key in (read.password_file, read.password_env) if key is not None]
     if read.username is None and not given:
         return None
-    if read.username is None or len(given) != 1:
+    if not read.username or len(given) != 1:
         raise MalformedError("username needs either password_file or password_env beside it, and neither goes without")
     if read.password_file is not None:
         return Credentials.read(read.username, read.password_file)
+    if not _VARIABLE.fullmatch(read.password_env or ""):
+        raise MalformedError("password_env is the name of an environment variable; without $, as in GHCR_TOKEN")
     password = os.environ.get(read.password_env or "", "")
     if not password:
-        raise MalformedError(f"the password in {read.password_env} is empty or not there")
+        raise MalformedError(
+            f"the password in {read.password_env} is empty or not there; set this environment variable for Sealgate"
+        )
     return Credentials(read.username, password)
 
 
@@ -107,9 +116,13 @@ def read_proxies(text: str | None) -> Proxies:
 
 def check_ca_file(path: Path) -> None:
     """Raise MalformedError where the file is not there or has no certificate in PEM."""
+    content = read_file(path, _CA_BYTES_MAX)
     try:
         ssl.create_default_context(cafile=path)
     except ssl.SSLError:
-        raise MalformedError(f"{path}: has no certificate in PEM") from None
+        der = "; it is DER: openssl x509 -inform DER -in FILE prints PEM" if content.startswith(b"\x30") else ""
+        raise MalformedError(
+            f"{path}: has no certificate in PEM{der or '; it begins with -----BEGIN CERTIFICATE-----'}"
+        ) from None
     except OSError as err:
         raise MalformedError(f"{path}: {(err.strerror or 'cannot be read').lower()}") from None

@@ -164,7 +164,8 @@ def _check_pem(pem: bytes) -> None:
         raise MalformedError("this is a certificate; a public key is wanted (openssl x509 -pubkey -noout)")
     blocks = pem.count(b"-----BEGIN ")
     if blocks != 1:
-        raise MalformedError(_other_form(pem) or f"one PEM block of a public key is wanted, {blocks} are there")
+        hint = "it begins with -----BEGIN PUBLIC KEY-----, and key_file is for a path"
+        raise MalformedError(_other_form(pem) or f"one PEM block of a public key is wanted, {blocks} are there; {hint}")
 
 
 def _other_form(content: bytes) -> str | None:

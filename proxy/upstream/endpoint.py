@@ -47,12 +47,12 @@ class Endpoint:
     def __post_init__(self) -> None:
         """Check once what everything below relies on."""
         if canonical_registry(self.name) != self.name:
-            raise MalformedError(f"{self.name!r} is not the canonical name: write {canonical_registry(self.name)!r}")
+            raise MalformedError(f"{self.name!r} is not the canonical name; write {canonical_registry(self.name)!r}")
         check_hosts("token_realms", self.token_realms)
         check_hosts("redirect_hosts", self.redirect_hosts)
         origin = self.base.origin
         if origin.scheme == "http" and not (self.insecure_http or is_loopback(origin.host or "")):
-            raise MalformedError(f"{self.url} is plain http and not loopback: use https, or set insecure_http")
+            raise MalformedError(f"{self.url} is plain http and not loopback; use https, or set insecure_http = true")
 
     @property
     def base(self) -> BaseUrl:

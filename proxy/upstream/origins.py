@@ -29,15 +29,21 @@ def read_origin(text: str) -> URL:
     try:
         url = URL(text)
     except ValueError:
-        raise MalformedError(f"{text[:80]!r} is not a URL") from None
+        raise MalformedError(f"{text[:80]!r} is not a URL; write https://HOST or https://HOST:PORT") from None
     if url.scheme not in _DEFAULT_SCHEMES or not url.host:
-        raise MalformedError(f"{text[:80]!r} is not an http or https URL")
+        hint = "; write https:// before the host" if "://" not in text else ""
+        raise MalformedError(f"{text[:80]!r} is not an http or https URL{hint}")
+    host = url.raw_host or ""
+    if not (_NAME.fullmatch(host) or _SIX.fullmatch(host.partition("%")[0])):
+        raise MalformedError(
+            f"{text[:80]!r} has no host name between https:// and the path; write it without * and spaces"
+        )
     if not is_plain(url.raw_host or ""):
         raise MalformedError(f"{url.host[:80]!r} is no usual way to write an address; write it as in 192.0.2.1")
     if url.user is not None or url.password is not None:
         raise MalformedError("the URL of a registry has no user; write username and password_file")
     if "?" in text or "#" in text:
-        raise MalformedError("the URL of a registry has no query and no fragment")
+        raise MalformedError("the URL of a registry has no query and no fragment; leave out what begins with ? or #")
     return origin_of(url)
 
 

@@ -8,6 +8,7 @@ from yarl import URL
 
 from proxy.oci.errors import MalformedError
 from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.key_pair import check_pair
 from proxy.upstream.origins import host_of, is_listed
 from proxy.upstream.watched import Watched
 
@@ -98,11 +99,9 @@ def check_client_certificate(certificate: Path, key: Path) -> None:
 
 def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     try:
-        # An empty password, so that an encrypted key is a mistake and not a question on the terminal.
-        context.load_cert_chain(certificate, key, password="")
-    except ssl.SSLError:
-        what = f"{certificate} and {key} are not a certificate in PEM and its unencrypted key"
-        raise MalformedError(f"client_certificate: {what}") from None
+        check_pair(context, certificate, key)
+    except MalformedError as err:
+        raise MalformedError(f"client_certificate: {err}") from None
     except OSError as err:
         for path in (certificate, key):
             if not path.is_file():

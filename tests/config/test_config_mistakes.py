@@ -1,7 +1,11 @@
 """Every mistake: where it is, what it is, and the likely fix."""
 
+import os
+from pathlib import Path
+
 import pytest
 from support.config import CATCH_ALL, RULE, SIGNER, mistakes, write
+from support.tls import make_tls
 
 from proxy.config import ConfigError, load
 from proxy.config.load import CONFIG_BYTES_MAX
@@ -46,15 +50,15 @@ def with_rule(**changes):
         ('[server]\ntls_key = "a"\ntls_certificate = "b"', "/b: no such file or directory"),
         (
             '[server]\ntls_key = "other"\ntls_certificate = "other"',
-            "are not a certificate in PEM and its",
+            "other has no certificate in PEM (it begins with BEGIN CERTIFICATE)",
         ),
         ("[upstreams.ghcr.io]", '(a name with a dot needs quotes: [upstreams."ghcr.io"])'),
         (HUB + 'password = "hunter2"', "(a password does not stand in the configuration:"),
-        ('[upstreams."index.docker.io"]', "is not the canonical name: write 'docker.io'"),
+        ('[upstreams."index.docker.io"]', "is not the canonical name (write 'docker.io')"),
         ('[upstreams."a_b"]', "upstreams.a_b: registry name 'a_b' is not a host name"),
         (
             HUB + 'url = "http://hub.example.com"',
-            "is plain http and not loopback: use https, or set",
+            "is plain http and not loopback (use https, or set",
         ),
         (HUB + 'url = "ftp://x"', "is not an http or https URL"),
         (HUB + 'insecure_http = "yes"', '"docker.io".insecure_http: should be true or false'),
@@ -94,10 +98,10 @@ def with_rule(**changes):
         (X + 'key_file = "der"', "/der: this is DER (PEM is wanted (openssl pkey -pubin"),
         (
             with_rule(images='["ghcr.io/Org/app"]'),
-            "repository name 'Org' has upper case letters; write it in lower case",
+            "repository name 'Org' has upper case letters (write it in lower case)",
         ),
         (with_rule(images='["ghcr.io/"]'), "repository name '' is empty"),
-        ('[upstreams."Docker.io"]', "'Docker.io' is not the canonical name: write 'docker.io'"),
+        ('[upstreams."Docker.io"]', "'Docker.io' is not the canonical name (write 'docker.io')"),
         (SIGNER + "annotations = { a = 1 }", "signers.release.annotations.a: should be a text"),
         (SIGNER + 'signature_repository = "a b"', "signers.release: repository name"),
         (SIGNER + 'signature_repository = "ghcr.io/a"', '.io is not among the upstreams (add [upstreams."ghcr.io"])'),
@@ -151,6 +155,102 @@ def test_says_where_what_and_how_to_mend_it(tmp_path, text, found):
     assert any(found in one for one in said), said
     assert "hunter2" not in str(said)
     assert "c2VjcmV0" not in str(said)
+
+
+PRESET = '[signers.x]\ntype = "github-actions"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        # keys of other tools, and of other tables
+        ("[server]\nport = 5000", "server.port: there is no such key (listen has host and port"),
+        ('[server]\ntag = "60s"', "server.tag: there is no such key (it belongs in [lifetimes])"),
+        ('[server]\nmode = "warn"', "server.mode: there is no such key (it belongs in [[rules]])"),
+        ('listen = "127.0.0.1:5000"', "listen: there is no such key (it belongs in [server])"),
+        (HUB + "insecure_skip_verify = true", "(certificates are always checked: ca_file names the registry's"),
+        (HUB + "tls-verify = false", "(certificates are always checked: ca_file"),
+        (HUB + 'token = "hunter2"', "token: there is no such key (write username with password_file or password_env)"),
+        (HUB + 'prefix = "x"', "(the path is a part of url)"),
+        (X + "ignore_tlog = true", "(a log entry is asked of a key by require_log = true;"),
+        (X + 'public_key = "x"', "(write key for the PEM text, key_file for a path)"),
+        ('[signers.x]\ntype = "cosign-keyless"\nidentity_regexp = ".*"', "subject_pattern an RE2 pattern"),
+        (with_rule(signers='["release"]'), "rules[0].signers: there is no such key (write require, which names"),
+        ("[cache]\nenabled = false", "(size = 0 keeps nothing)"),
+        # tables and lists of tables
+        ('[rules]\nname = "a"', 'rules: should be a list such as ["a", "b"] (each rule has a header of its own, in'),
+        ('[[server]]\nlisten = "a:1"', "server: should be a table (write its header in single brackets: [server])"),
+        ('[[upstreams]]\nname = "docker.io"', '(write its header in single brackets: [upstreams."NAME"])'),
+        # words in another case, or of another tool
+        ('[server]\nrefusal = "HOLD"', "should be 'hold' or 'plain' (did you mean 'hold'?)"),
+        ('[server]\nlog_level = "warn"', "(did you mean 'warning'?)"),
+        ("[server]\nlog_level = 10", "(config.example.toml explains every key)"),
+        # addresses
+        ('[server]\nlisten = "*:5000"', '"0.0.0.0:5000" is for all addresses of this machine'),
+        ('[server]\nlisten = "256.1.1.1:5000"', "server.listen: has no address of this machine: '256.1.1.1'"),
+        ('[server]\nlisten = "[:::]:5000"', "server.listen: has no address of this machine: ':::'"),
+        # paths
+        ('[server]\nstate_dir = "~/state"', "(neither ~ nor variables are replaced: write it out)"),
+        ('[server]\nstate_dir = "${HOME}/state"', "(neither ~ nor variables are replaced: write it out)"),
+        ("[server]\nstate_dir = 'C:\\state'", "server.state_dir: is a path of Windows"),
+        ('[server]\nstate_dir = "other"', "/other is no directory (name another, or remove it)"),
+        ('[server]\naudit_log = "."', "is a directory (name a file: "),
+        ('[server]\naudit_log = "stdout"', "(leave it out for standard error;"),
+        (X + 'key_file = "awskms:///alias/x"', "should be a file, and is a URL (nothing is fetched: save it"),
+        (X + 'key_file = "fifo"', "/fifo: is a named pipe, which may never end (name a file)"),
+        (HUB + 'ca_file = "fifo"', "/fifo: is a named pipe, which may never end (name a file)"),
+        # certificates and keys
+        ('[server]\ntls_key = "tls.crt"\ntls_certificate = "tls.key"', "(are certificate and key swapped?)"),
+        ('[server]\ntls_key = "tls.key"\ntls_certificate = "der"', "/der is DER or PKCS #12 (PEM is wanted"),
+        ('[server]\ntls_key = "der"\ntls_certificate = "tls.crt"', "/der is DER or PKCS #12 (PEM is wanted"),
+        ('[server]\ntls_key = "other"\ntls_certificate = "tls.crt"', "/other has no private key in PEM"),
+        ('[server]\ntls_key = "secret"\ntls_certificate = "tls.crt"', "/secret is encrypted (openssl pkey -in"),
+        ('[server]\ntls_key = "strange.key"\ntls_certificate = "tls.crt"', "is not that of the certificate in"),
+        ('[server]\ntls_key = "tls.key"\ntls_certificate = "damaged"', "(one of them is damaged)"),
+        (HUB + 'ca_file = "der"', "/der: has no certificate in PEM (it is DER: openssl x509"),
+        (
+            X + 'key = "cosign.pub"',
+            "0 are there (it begins with -----BEGIN PUBLIC KEY-----, and key_file is for a path)",
+        ),
+        # registries
+        (HUB + 'url = "ghcr.io"', "'ghcr.io' is not an http or https URL (write https:// before the host)"),
+        (HUB + 'url = "https://gh cr.io"', "has no host name between https:// and the path"),
+        (HUB + 'url = "https://*.ghcr.io"', "has no host name between https:// and the path"),
+        (HUB + 'url = "https://ghcr.io:x"', "is not a URL (write https://HOST or https://HOST:PORT)"),
+        (HUB + 'url = "https://ghcr.io?x=1"', "(leave out what begins with ? or #)"),
+        (HUB + 'username = ""\npassword_file = "other"', "username needs either password_file or password_env"),
+        (HUB + 'username = "a"\npassword_env = "$TOKEN"', "password_env is the name of an environment variable ("),
+        (HUB + 'username = "a"\npassword_env = ""', "password_env is the name of an environment variable ("),
+        # identities
+        (PRESET + 'repository = "org/app.git"', "is not of the form owner/name (without https://, .git and *)"),
+        (PRESET + 'repository = "org/*"', "is not of the form owner/name (without https://, .git and *)"),
+        (PRESET + 'repository = "a/b"\nworkflow = ".github/workflows/x.yml"', "is written without these folders"),
+        (
+            '[signers.x]\ntype = "google"\nemail = "*@example.com"',
+            "is no address (patterns are for type cosign-keyless",
+        ),
+        # expressions and patterns
+        (with_rule(require='"release && other"'), 'found \'&\' (as in "release", "release and (ci or qa)"'),
+        (with_rule(require='"Release"'), "names and words in lower case"),
+        (with_rule(images='["org/(a|b)"]'), '(as in "org/app", "ghcr.io/org/*" (one part) or "ghcr.io/**"'),
+    ],
+)
+def test_knows_what_was_meant(tmp_path, text, found):
+    for name, folder in (("tls", tmp_path), ("strange", tmp_path / "other-pair")):
+        folder.mkdir(exist_ok=True)
+        make_tls(folder)
+        if name == "strange":
+            (folder / "tls.key").rename(tmp_path / "strange.key")
+    (tmp_path / "other").write_text("something else")
+    (tmp_path / "der").write_bytes(bytes.fromhex("3059"))
+    (tmp_path / "secret").write_text(
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMA==\n-----END ENCRYPTED PRIVATE KEY-----\n"
+    )
+    (tmp_path / "damaged").write_text("-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n")
+    os.mkfifo(tmp_path / "fifo")
+    said = mistakes(tmp_path, text, "" if text.startswith("[rules]") else CATCH_ALL)
+    assert any(found in one for one in said), said
+    assert "hunter2" not in str(said)
 
 
 @pytest.mark.parametrize("parts", [[], [SIGNER, RULE], ['[[rules]]\nname = "a"\nimages = ["*"]\nrequire = "refuse"']])
@@ -219,6 +319,8 @@ def test_several_mistakes_are_a_list_with_their_hints(tmp_path):
         (b"a = ", "is not TOML: Invalid value"),
         (b"[server]\nlisten = 127.0.0.1:5000", "is not TOML: .*line 2, column"),
         (b"a = 1\na = 2", "is not TOML: Cannot overwrite a value"),
+        (b"[a]\n[a]", r"is not TOML: Cannot declare \[a\] twice"),
+        (b"[signers.a]\n[signers.a]", r"is not TOML: Cannot declare \[signers\.a\] twice"),
         (b"# \xff", r"is not UTF-8 \(byte 2\)"),
         (b"a = " + b"[" * 100_000, "is not TOML"),
         (b"a = " + b"1" * 5_000, "is not TOML"),
@@ -237,3 +339,32 @@ def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match=r"gone\.toml: no such file") as caught:
         load(tmp_path / "gone.toml")
     assert "--config" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ("a = 1\na = 2", "a key may stand only once in its table"),
+        ("[a]\n[a]", "a table may stand only once: put its keys together"),
+        ('a = "C:\\users"', "in 'single quotes' a backslash is an ordinary character"),
+        ('a = "C:\\state"', "in 'single quotes' a backslash is an ordinary character"),
+        ('a = "b\nc"', 'a text of more than one line stands in """three quotes"""'),
+        ("server:\n  listen: x", "this is not YAML"),
+        ('a = ["b" "c"]', "values of a list have a comma between them"),
+        ("a = True", "texts need quotes"),
+    ],
+)
+def test_what_was_meant_where_it_is_not_toml(tmp_path, content, hint):
+    with pytest.raises(ConfigError, match="is not TOML") as caught:
+        load(write(tmp_path, content))
+    assert hint in caught.value.hint
+
+
+def test_a_file_from_a_shell_is_read_though_it_is_a_pipe(tmp_path):
+    read, written = os.pipe()
+    os.write(written, f'[server]\nstate_dir = "{tmp_path}/state"\n{CATCH_ALL}'.encode())
+    os.close(written)
+    try:
+        assert load(Path(f"/dev/fd/{read}")).rules
+    finally:
+        os.close(read)

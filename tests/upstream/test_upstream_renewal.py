@@ -232,7 +232,7 @@ async def test_what_is_no_client_certificate(tmp_path, certificate, key):
     make_tls(tmp_path)
     members = {"client_certificate": tmp_path / certificate, "client_key": tmp_path / key}
     with pytest.raises(
-        MalformedError, match=r"absent: no such file|are not a certificate in PEM and its unencrypted key"
+        MalformedError, match=r"absent: no such file|tls.key has no certificate in PEM; are certificate and key swapped"
     ):
         async with upstream_at("https://registry.test", **members):
             pass
