@@ -1,6 +1,6 @@
-"""Image configs for Docker's classic store, which goes on to Docker Hub whatever it is answered instead of one.
+"""Image configs for Docker's classic store, which goes on to Docker Hub after any other answer (docs/decisions/0012).
 
-So a manifest is answered only when its config is here, and a config that is asked for and not here is waited for.
+So a manifest is answered only when its config is here, and a config that is not here yet is waited for.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from proxy.upstream.table import Upstreams
 CONFIG_BYTES_MAX = 4 * 1024 * 1024
 # Where no store keeps them.
 MEMORY_BYTES = 16 * 1024 * 1024
-# Between the tries to get one for which a manifest waits: a client gets no other chance, and waits some seconds.
+# Pauses between the attempts to get a config that a manifest waits for; the client does not ask for it again.
 RETRY_SECONDS = (0.2, 0.5, 1.0)
 # What was read of a config, some 300 bytes each.
 _READ_MAX = 10_000

@@ -1,4 +1,4 @@
-"""What a request for a blob is answered, by what was decided about the images that name it.
+"""Answers to requests for blobs, by the decisions about the images that name them.
 
 Docker's classic store goes on to the next registry whatever it is answered instead of a config. So it gets that of a
 refused image too, which runs nothing; and where there is none to give, it gets no answer and waits, until it leaves.
@@ -43,21 +43,21 @@ class Refused(Exception):  # noqa: N818 (no error: it carries a refusal to the o
 
 
 class Observer(Protocol):
-    """Who is told what went out, and what is refused without an answer."""
+    """Receiver of events about blobs: bytes that were sent, and refusals without an answer."""
 
     def refused(
         self, request: web.BaseRequest, image: str, refusal: Refusal, form: str, decision: Decision | None
     ) -> None:
-        """Take note that a pull was refused in this form."""
+        """Record that a pull was refused in this form."""
         ...
 
     def sent(self, kind: str, size: int) -> None:
-        """Take note that bytes of a body went out."""
+        """Count bytes of a body that were sent."""
         ...
 
 
 class Granting:
-    """Serves blobs to who may have them."""
+    """Serves blobs to clients that may have them."""
 
     def __init__(self, gate: Gate, ask: Ask, blobs: Blobs, form: Form, observer: Observer) -> None:
         self._gate = gate
@@ -115,7 +115,7 @@ class Granting:
         raise Refused(errors.from_decision(grant.decision, image), image, grant.decision)
 
     async def _whole_config(self, asked: Asked, repository: Repository, member: Member) -> bytes | None:
-        """Return a config that is all here before its first byte is sent, for who must not see it broken off."""
+        """Return a config as a whole, for clients that must not see it broken off; None for other blobs and clients."""
         if member.media_type not in IMAGE_CONFIG_TYPES or not would_move_on(asked, self._form):
             return None
         return await self._blobs.configs.content(repository, member.digest, member.size)
@@ -176,7 +176,7 @@ class Granting:
 
 
 def would_move_on(asked: Asked, form: Form) -> bool:
-    """Say whether this may be Docker's classic store, which goes on to the next registry if it gets no config."""
+    """Return whether this may be Docker's classic store, which goes on to the next registry if it gets no config."""
     is_held = form is Form.HOLD and asked.dialect is Dialect.DOCKER and not asked.is_explicit
     return is_held and docker_of(asked.agent) is not None
 
@@ -189,5 +189,5 @@ def check_name(gate: Gate, repository: Repository, image: str) -> None:
 
 
 def client_of(request: web.BaseRequest) -> str:
-    """Return who asks, for the audit log."""
+    """Return the client's address, for the audit log."""
     return request.remote or "unknown"

@@ -1,7 +1,7 @@
-"""What Docker's classic store can use of a manifest: the rest it gives up, and asks Docker Hub for the same tag.
+"""The manifests that Docker's classic store can use; for any other it asks Docker Hub for the same tag.
 
-Whoever may push can move a tag to an accepted image that Docker cannot use, and so hand the tag to Docker Hub. So what
-this client cannot use is refused in the form that stops it. Sources: moby, distribution/pull_v2.go (pullTag,
+Those who may push can move a tag to an accepted image that Docker cannot use, and so hand the tag to Docker Hub. So one
+that this client cannot use is refused in the form that stops it. Sources: moby, distribution/pull_v2.go (pullTag,
 pullSchema2Layers, filterManifests), distribution/registry.go, distribution/config.go and image/store.go, of 20.10, 23
 and 29; containerd, platforms/compare.go; docker/distribution, manifest/*.
 
@@ -46,7 +46,7 @@ _LISTS = ("os.features", "features")
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What decides of a config: the system it is for, and how many layers it and its history have."""
+    """The relevant part of a config: its platform, and how many layers it and its history have."""
 
     os: str
     layers: int

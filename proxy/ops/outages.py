@@ -1,30 +1,30 @@
-"""When a registry ceases to answer and when it answers again, told once each, however many ask it meanwhile."""
+"""Begin and end of outages of registries, each reported once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-# An outage that begins again sooner is told of when it has lasted as long: a registry that is up and down fills no log.
+# An outage that begins sooner after the last one is reported when this time is over: a flapping registry fills no log.
 QUIET = timedelta(seconds=10)
 
 
 @dataclass(slots=True)
 class _Seen:
-    """Since when an outage of a registry lasts that is told of, and when the last one of these ended."""
+    """The begin of the reported outage of a registry, if any, and the end of the last one."""
 
     since: datetime | None = None
     ended: datetime | None = None
 
 
 class Outages:
-    """Which registries do not answer."""
+    """The state of each registry."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._seen: dict[str, _Seen] = {}
 
     def failed(self, registry: str) -> bool:
-        """Take note of a request without an answer; say whether an outage begins with it that is to be told of."""
+        """Handle a request without an answer; return whether an outage begins with it that is to be reported."""
         seen, now = self._seen.setdefault(registry, _Seen()), self._clock()
         if seen.since is not None or (seen.ended is not None and now - seen.ended < QUIET):
             return False
@@ -32,7 +32,7 @@ class Outages:
         return True
 
     def answered(self, registry: str) -> timedelta | None:
-        """Take note of an answer; return how long the outage was that ends with it, None where none does."""
+        """Handle an answer; return the duration of the outage that ends with it, None where none does."""
         seen, now = self._seen.setdefault(registry, _Seen()), self._clock()
         if seen.since is None:
             return None

@@ -42,9 +42,9 @@ T = TypeVar("T")
 # The file in the state directory.
 DATABASE = "sealgate.sqlite3"
 
-# How long an asker waits for any answer: together with BUSY_MILLISECONDS well within the 20 s of a manifest request.
+# How long a request waits for any answer: together with BUSY_MILLISECONDS well within the 20 s of a manifest request.
 ANSWER_SECONDS_MAX = 5.0
-# How soon a file that could not be opened is tried again, by the next that asks.
+# The pause before a file that could not be opened is tried again, by the next request.
 OPEN_SECONDS = 5.0
 # Each is a request that waits; at 100 us a job this is 0.1 s of work. More means that the disk stands still.
 PENDING_MAX = 1000
