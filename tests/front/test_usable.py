@@ -121,7 +121,7 @@ def test_an_index(client, platforms, fits):
     ],
 )
 def test_an_entry_that_is_no_image(client, kind, platform, fits):
-    """Docker does not look into an index of an index; one for others does not matter."""
+    """Docker cannot be held in an index of an index; one for others does not matter."""
     document = json.loads(an_index(on("linux", "amd64"), platform).body)
     document["manifests"][1]["mediaType"] = kind
     for entries in (document["manifests"], document["manifests"][::-1]):
