@@ -108,8 +108,8 @@ def _why_no_child(entries: Sequence[Mapping[str, Any]], docker: Docker) -> str |
         if docker.named:
             return "an index, and the client does not say its platform (User-Agent)"
         return None if entries else "an empty index"
-    # An index in an index is nothing to Docker before 23.0; since then any error in one, and so a refusal, is to it as if
-    # there were no match (pullManifestList), with which it goes on.
+    # An index in an index is nothing to Docker before 23.0. Since then it takes any error in one, also a refusal, for
+    # no match (pullManifestList), and goes on with that.
     kinds = {one["mediaType"] for one in entries if _suits(one.get("platform") or {}, docker, docker.platform)}
     if not kinds:
         return f"the index has nothing for {docker.platform}"
