@@ -36,7 +36,7 @@ def explain(judged: Decision | Verdict) -> str:
     words = _words(judged.verdict)
     if judged.stale is not None:
         before = "accepted" if isinstance(judged.verdict, Accepted) else "refused"
-        words = f"{before} before, {words}; cannot be verified anew: {judged.stale.cause}"
+        words = f"{before} before, {words}; cannot be verified again: {judged.stale.cause}"
     return _one_line(f"{words}; {judged.note}" if judged.note else words, LENGTH_MAX)
 
 

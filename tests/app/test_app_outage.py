@@ -113,6 +113,6 @@ async def test_the_audit_log_says_what_it_is(whole):  # noqa: F811
     first, stale = [line for line in lines if line["event"] == "verdict"]
     assert (first["verdict"], stale["verdict"], stale["served"]) == ("accepted", "accepted", True)
     assert stale["evidence"] == first["evidence"]
-    assert stale["explanation"].startswith("accepted before, signed by release; cannot be verified anew: ")
+    assert stale["explanation"].startswith("accepted before, signed by release; cannot be verified again: ")
     assert stale["stale_until"] > stale["time"]
     assert Digest.parse(stale["digest"]) == VICTIM.digest

@@ -189,7 +189,7 @@ async def test_it_is_seen_and_judging_is_tried_again_once_in_a_tags_lifetime(mac
         it.bench.clock.advance(61)
         await gate.pull(by_tag(), "client")
     assert len(it.bench.notebook.looked) == 2
-    assert explain(decisions[0]) == "refused before, not signed; cannot be verified anew: the registry is away"
+    assert explain(decisions[0]) == "refused before, not signed; cannot be verified again: the registry is away"
     assert decisions[0].reason is Reason.NOT_SIGNED
 
 

@@ -168,7 +168,7 @@ def test_an_acceptance_that_stands_in_says_so(path):
     accepted, stale = written(path)
     assert (
         stale["explanation"]
-        == "accepted before, signed by release; cannot be verified anew: ghcr.io: connection refused"
+        == "accepted before, signed by release; cannot be verified again: ghcr.io: connection refused"
     )
     added = {
         "level": "warning",

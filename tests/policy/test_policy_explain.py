@@ -68,13 +68,13 @@ def test_what_was_denied_and_taken_as_absent_is_said():
 def test_a_refusal_that_stands():
     verdict = Refused(SUBJECT, "rule", (rejection(Reason.NOT_SIGNED, DETAIL),), NOW)
     decision = Decision("id", verdict, Mode.ENFORCE, OnOutage.INSECURE_ALLOW, Stale("the registry is away", NOW))
-    assert explain(decision) == "refused before, not signed; cannot be verified anew: the registry is away"
+    assert explain(decision) == "refused before, not signed; cannot be verified again: the registry is away"
 
 
 def test_an_acceptance_that_stands_in():
     verdict = Accepted(SUBJECT, "rule", (evidence("a"),), NOW)
     decision = Decision("id", verdict, Mode.ENFORCE, OnOutage.REFUSE, Stale("the registry is away", NOW))
-    assert explain(decision) == "accepted before, signed by a; cannot be verified anew: the registry is away"
+    assert explain(decision) == "accepted before, signed by a; cannot be verified again: the registry is away"
 
 
 @pytest.mark.parametrize(
