@@ -8,22 +8,20 @@ import platform
 from collections.abc import Collection
 from datetime import UTC, datetime
 from itertools import product
-from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     PlatformCollector,
     ProcessCollector,
-    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from proxy.ops.clients import KINDS as CLIENT_KINDS
 from proxy.ops.clients import client_kind
+from proxy.ops.instruments import Instruments
 from proxy.ops.labels import (
     ANSWERS,
     ARTIFACTS,
@@ -48,18 +46,9 @@ from proxy.policy.evaluate import NO_RULE
 from proxy.policy.model import Decision
 from proxy.verdict import Undetermined
 
-# From a warm manifest to the limit of 20 s that a client waits, and to a large blob.
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60, 300)
-_LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 # How many rules have series with the value 0 from the start: for ten thousand rules these would be ten megabytes.
 RULES_AT_ZERO_MAX = 1000
-# How the values of several workers are combined in a gauge; a live one ends with its worker.
-_Together = Literal["livesum", "livemax", "livemostrecent"]
-
 _NEVER = datetime.fromtimestamp(0, UTC)
-
-# One more series for each counter and histogram, with the time of its creation.
-disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
@@ -98,96 +87,22 @@ class Metrics:
             PlatformCollector(self._registry)
             ProcessCollector(registry=self._registry)
             self._registry.register(self._supervised)
-        self._make_requests()
-        self._make_verdicts()
-        self._make_sources()
-        self._gauge("build_info", "Always 1; the labels say what runs", "version", "python").labels(
-            version, platform.python_version()
-        ).set(1)
-        self._gauge("insecure_settings", "Configured relaxations whose name begins with insecure_").set(
+        self._instruments = Instruments(self._registry)
+        self._instruments.gauge(
+            "build_info", "Always 1; version and Python are in the labels", "version", "python"
+        ).labels(version, platform.python_version()).set(1)
+        self._instruments.gauge("insecure_settings", "Configured relaxations whose name begins with insecure_").set(
             insecure_settings
         )
         self._begin_at_zero(unverified)
 
     def _begin_at_zero(self, unverified: Collection[tuple[str, str]]) -> None:
         for rule, why in list(unverified)[:RULES_AT_ZERO_MAX]:
-            self._unverified.labels(rule, why)
+            self._instruments.unverified.labels(rule, why)
         for rule in sorted(self._rules)[:RULES_AT_ZERO_MAX]:
-            self._verdicts.labels(rule, VERDICTS[Undetermined], "")
+            self._instruments.verdicts.labels(rule, VERDICTS[Undetermined], "")
         for labels in product(CLIENT_KINDS, sorted(FORMS), sorted(REFUSALS)):
-            self._refusals.labels(*labels)
-
-    def _make_requests(self) -> None:
-        self._requests = self._counter("requests", "Answered requests", "kind", "method", "status", "outcome")
-        self._request_seconds = self._histogram(
-            "request_seconds", "Time until the answer was complete or broke off", _SECONDS, "kind"
-        )
-        self._in_flight_shown = self._gauge("requests_in_flight", "Requests being answered", together="livesum")
-        self._sent_bytes = self._counter("sent_bytes", "Bytes of bodies sent to clients", "kind")
-        self._refusals = self._counter("refusals", "Requests refused, by client and form", "client", "form", "reason")
-        self._dropped = self._counter(
-            "connections_dropped", "Connections closed to make room, for a fault, or made to wait", "why"
-        )
-        for why in sorted(DROPPED):
-            self._dropped.labels(why)
-        self._cut = self._counter("transfers_cut", "Transfers broken off: the upstream's bytes were wrong or too few")
-        self._restarts = self._counter("worker_restarts", "Workers that took the place of one that had died")
-        self._lag = self._histogram("event_loop_lag_seconds", "How late the event loop wakes up", _LAG_SECONDS)
-
-    def _make_verdicts(self) -> None:
-        self._verdicts = self._counter("verdicts", "New verdicts", "rule", "verdict", "reason")
-        self._verification_seconds = self._histogram(
-            "verification_seconds", "Time to a new verdict, looking for signatures included", _SECONDS
-        )
-        self._unverified = self._counter(
-            "served_unverified", "Manifests served without being accepted, by the relaxation", "rule", "why"
-        )
-        self._artifacts = self._counter(
-            "artifacts_served", "Manifests of signatures and other artifacts served without a verdict", "kind"
-        )
-        for kind in ARTIFACTS:
-            self._artifacts.labels(kind)
-        self._audit_lost = self._counter("audit_lines_lost", "Audit lines that could not be written")
-
-    def _make_sources(self) -> None:
-        self._upstream_seconds = self._histogram(
-            "upstream_request_seconds",
-            "Time of requests to registries, a blob's to its head",
-            _SECONDS,
-            "registry",
-            "operation",
-            "outcome",
-        )
-        self._rate_limit = self._gauge(
-            "upstream_rate_limit_remaining", "Pulls that the registry says are left", "registry"
-        )
-        self._unreachable = self._gauge(
-            "upstream_unreachable", "1 while a registry cannot be reached and is left alone", "registry"
-        )
-        self._cache = self._counter("cache_requests", "Questions to what is remembered", "cache", "result")
-        self._store_faults = self._counter("store_faults", "Failures of the store on disk")
-        self._set_aside = self._counter("store_set_aside", "Databases that were damaged, and set aside")
-        self._transfers = self._counter(
-            "transfers", "Blobs fetched into the content store, by what came of it", "outcome"
-        )
-        self._content_files = self._gauge("content_files", "Files in the content store")
-        self._content_bytes = self._gauge("content_bytes", "Bytes in the content store")
-        self._content_removed = self._counter("content_removed", "Files removed from the content store", "why")
-        self._trust_root_confirmed = self._gauge(
-            "trust_root_confirmed_timestamp_seconds",
-            "When a trust root was last known to be the newest; 0: there is none yet",
-            "root",
-            together="livemax",
-        )
-        self._certificate_expiry = self._gauge(
-            "certificate_expiry_timestamp_seconds",
-            "When our own certificate, a signer's key or a trust root ends, where it has an end",
-            "kind",
-            "name",
-        )
-        self._trust_root_refreshes = self._counter(
-            "trust_root_refreshes", "Refreshes of trust roots, by how they ended", "root", "outcome"
-        )
+            self._instruments.refusals.labels(*labels)
 
     # On the path of every request: the children of labelled metrics are kept.
 
@@ -211,7 +126,7 @@ class Metrics:
         kind = one_of(KINDS, kind)
         status_label = str(status) if status in range(100, 600) else "other"
         labels = (kind, one_of(METHODS, method), status_label, one_of(ANSWERS, outcome))
-        return self._requests.labels(*labels), self._request_seconds.labels(kind)
+        return self._instruments.requests.labels(*labels), self._instruments.request_seconds.labels(kind)
 
     def warm(self, method: str) -> None:
         """Count a manifest that was answered from memory; into the counters only when they are read.
@@ -225,7 +140,7 @@ class Metrics:
         kind = one_of(KINDS, kind)
         child = self._bytes.get(kind)
         if child is None:
-            child = self._bytes[kind] = self._sent_bytes.labels(kind)
+            child = self._bytes[kind] = self._instruments.sent_bytes.labels(kind)
         child.inc(size)
 
     def looked_up(self, cache: str, *, hit: bool) -> None:
@@ -233,7 +148,7 @@ class Metrics:
         key = (one_of(CACHES, cache), hit)
         child = self._lookups.get(key)
         if child is None:
-            child = self._lookups[key] = self._cache.labels(key[0], "hit" if hit else "miss")
+            child = self._lookups[key] = self._instruments.cache.labels(key[0], "hit" if hit else "miss")
         child.inc()
 
     # What happens less often
@@ -242,91 +157,91 @@ class Metrics:
         """Count a new verdict and how long it took."""
         verdict = decision.verdict
         reason = decision.reason.value if decision.reason and decision.stale is None else ""
-        self._verdicts.labels(self._rule(verdict.rule), found_name(decision), reason).inc()
-        self._verification_seconds.observe(seconds)
+        self._instruments.verdicts.labels(self._rule(verdict.rule), found_name(decision), reason).inc()
+        self._instruments.verification_seconds.observe(seconds)
 
     def refused(self, user_agent: str, form: str, reason: str) -> None:
         """Count a refused request. `reason` is the label of a `front` refusal."""
-        self._refusals.labels(client_kind(user_agent), one_of(FORMS, form), one_of(REFUSALS, reason)).inc()
+        self._instruments.refusals.labels(client_kind(user_agent), one_of(FORMS, form), one_of(REFUSALS, reason)).inc()
 
     def served_unverified(self, decision: Decision) -> None:
         """Count an image that was served without being accepted."""
-        self._unverified.labels(self._rule(decision.verdict.rule), why_unverified(decision)).inc()
+        self._instruments.unverified.labels(self._rule(decision.verdict.rule), why_unverified(decision)).inc()
 
     def connection_dropped(self, why: str) -> None:
         """Count a connection that was closed or has to wait."""
-        self._dropped.labels(one_of(DROPPED, why)).inc()
+        self._instruments.dropped.labels(one_of(DROPPED, why)).inc()
 
     def served_artifact(self, kind: str) -> None:
         """Count an artifact that was served without a verdict."""
-        self._artifacts.labels(one_of(ARTIFACTS, kind)).inc()
+        self._instruments.artifacts.labels(one_of(ARTIFACTS, kind)).inc()
 
     def cut(self) -> None:
         """Count a transfer that was broken off."""
-        self._cut.inc()
+        self._instruments.cut.inc()
 
     def transfer(self, outcome: str) -> None:
         """Count what became of a blob on its way into the content store."""
-        self._transfers.labels(one_of(TRANSFERS, outcome)).inc()
+        self._instruments.transfers.labels(one_of(TRANSFERS, outcome)).inc()
 
     def content_held(self, files: int, size: int) -> None:
         """Say how much the content store holds."""
-        self._content_files.set(files)
-        self._content_bytes.set(size)
+        self._instruments.content_files.set(files)
+        self._instruments.content_bytes.set(size)
 
     def content_evicted(self, files: int) -> None:
         """Count files that had to make room."""
-        self._content_removed.labels("evicted").inc(files)
+        self._instruments.content_removed.labels("evicted").inc(files)
 
     def content_corrupt(self) -> None:
         """Count a file whose bytes had changed."""
-        self._content_removed.labels("corrupt").inc()
+        self._instruments.content_removed.labels("corrupt").inc()
 
     def upstream_request(self, registry: str, operation: str, outcome: str, seconds: float) -> None:
         """Count and time a request to a registry."""
-        self._upstream_seconds.labels(
+        self._instruments.upstream_seconds.labels(
             one_of(self._registries, registry), one_of(OPERATIONS, operation), one_of(OUTCOMES, outcome)
         ).observe(seconds)
 
     def rate_limit(self, registry: str, remaining: int) -> None:
         """Set the number of pulls that a registry says are left."""
-        self._rate_limit.labels(one_of(self._registries, registry)).set(remaining)
+        self._instruments.rate_limit.labels(one_of(self._registries, registry)).set(remaining)
 
     def upstream_unreachable(self, registry: str, *, is_open: bool) -> None:
         """Set whether the circuit breaker of a registry is open."""
-        self._unreachable.labels(one_of(self._registries, registry)).set(int(is_open))
+        self._instruments.unreachable.labels(one_of(self._registries, registry)).set(int(is_open))
 
     def worker_restarted(self) -> None:
         """Count this worker as one that took a dead one's place."""
-        self._restarts.inc()
+        self._instruments.restarts.inc()
 
     def event_loop_lag(self, seconds: float) -> None:
         """Observe how late the event loop woke up."""
-        self._lag.observe(seconds)
+        self._instruments.lag.observe(seconds)
 
     def store_fault(self) -> None:
         """Count a failure of the store on disk."""
-        self._store_faults.inc()
+        self._instruments.store_faults.inc()
 
     def store_set_aside(self) -> None:
         """Count a database that was damaged and set aside."""
-        self._set_aside.inc()
+        self._instruments.set_aside.inc()
 
     def certificate_expiry(self, kind: str, name: str, at: datetime) -> None:
         """Set when something of the configuration ends; kind and name are its own."""
-        self._certificate_expiry.labels(kind, name).set(at.timestamp())
+        self._instruments.certificate_expiry.labels(kind, name).set(at.timestamp())
 
     def trust_root_confirmed(self, root: str, at: datetime | None) -> None:
         """Set when a configured trust root was last confirmed to be the newest; None: there has been none yet."""
-        self._trust_root_confirmed.labels(root).set(at.timestamp() if at is not None else 0)
+        self._instruments.trust_root_confirmed.labels(root).set(at.timestamp() if at is not None else 0)
 
     def trust_root_refresh(self, root: str, outcome: str) -> None:
         """Count a refresh of a configured trust root."""
-        self._trust_root_refreshes.labels(root, one_of(REFRESHES, outcome)).inc()
+        self._instruments.trust_root_refreshes.labels(root, one_of(REFRESHES, outcome)).inc()
 
     def audit_lost(self) -> None:
         """Count an audit line that could not be written."""
-        self._audit_lost.inc()
+        self._instruments.audit_lost.inc()
 
     def render(self) -> tuple[bytes, str]:
         """Return the text exposition and its content type; what other workers count by hand may be a moment old."""
@@ -349,20 +264,11 @@ class Metrics:
 
     def flush(self) -> None:
         """Add what the path of every request counts by hand to the metrics."""
-        self._in_flight_shown.set(self._in_flight)
+        self._instruments.in_flight_shown.set(self._in_flight)
         warm, self._warm = self._warm, {}
         for method, number in warm.items():
-            self._requests.labels("manifests", one_of(METHODS, method), "200", "served").inc(number)
-            self._cache.labels("response", "hit").inc(number)
+            self._instruments.requests.labels("manifests", one_of(METHODS, method), "200", "served").inc(number)
+            self._instruments.cache.labels("response", "hit").inc(number)
 
     def _rule(self, name: str) -> str:
         return one_of(self._rules, name)
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"sealgate_{name}", text, labels, registry=self._registry)
-
-    def _gauge(self, name: str, text: str, *labels: str, together: _Together = "livemostrecent") -> Gauge:
-        return Gauge(f"sealgate_{name}", text, labels, registry=self._registry, multiprocess_mode=together)
-
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"sealgate_{name}", text, labels, registry=self._registry, buckets=buckets)
