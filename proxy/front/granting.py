@@ -76,7 +76,7 @@ class Granting:
         except (Refused, RegistryError) as no:
             if asked.method != "GET" or not would_move_on(asked, self._form):
                 raise
-            is_config = await self._gate.is_config(repository, digest)
+            is_config = await self._gate.is_named_as(repository, digest, IMAGE_CONFIG_TYPES)
             if is_config is False:
                 raise
             # Of a blob that no manifest names, or of a repository of which nothing is read, only the client's name says

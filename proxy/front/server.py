@@ -23,7 +23,7 @@ from proxy.front.warm import Warm, always
 from proxy.gate import BlobGrant, Gate, Pulled
 from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, RegistryError, UnavailableError
-from proxy.oci.manifest import Manifest
+from proxy.oci.manifest import MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.model import Decision, Mode
 from proxy.upstream.admission import Use
@@ -257,6 +257,13 @@ class Front:
             return pulled, None
         if pulled.decision is None:  # a signature or another document, which tools read and Docker cannot use
             return pulled, "it is no image" if docker.named else None
+        # Docker does not look at the type in the entry, and cannot be held in an index in an index (`usable`).
+        named = (reference.repository, pulled.manifest.digest, MANIFEST_TYPES)
+        if docker.named and pulled.manifest.is_index and await self._gate.is_named_as(*named):
+            return (
+                pulled,
+                "an index, where an index of this repository names an image",
+            )
         try:
             return pulled, await self._blobs.configs.why_unusable(reference.repository, pulled.manifest, docker)
         except RegistryError as err:

@@ -1,7 +1,7 @@
 """The gate: a reference becomes exact bytes and a decision, a blob becomes the decision about its manifest."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -17,7 +17,7 @@ from proxy.gate.memory import Memory
 from proxy.oci.artifacts import ArtifactKind
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, RegistryError
-from proxy.oci.manifest import IMAGE_CONFIG_TYPES, INDEX_TYPES, MANIFEST_TYPES, Manifest
+from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.evaluate import refused_by_name
 from proxy.policy.explain import explain
@@ -167,10 +167,10 @@ class Gate:
             self._grants.put((repository, digest), grant, self._clock(), grant.expires)
         return grant
 
-    async def is_config(self, repository: Repository, digest: Digest) -> bool | None:
-        """Say whether a manifest of this repository names the blob as the config of an image; None if none is known."""
+    async def is_named_as(self, repository: Repository, digest: Digest, types: Collection[str]) -> bool | None:
+        """Say whether a manifest of this repository names content as one of these types; None where none names it."""
         parents = await self._memory.memberships.parents(repository, digest)
-        return any(parent.member.media_type in IMAGE_CONFIG_TYPES for parent in parents) if parents else None
+        return any(parent.member.media_type in types for parent in parents) if parents else None
 
     # From bytes to a decision
 

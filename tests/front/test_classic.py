@@ -14,7 +14,7 @@ from proxy.demo.registry import Registry, serve
 from proxy.front.configs import CONFIG_BYTES_MAX
 from proxy.front.refusals import Form
 from proxy.oci.digest import Digest
-from proxy.oci.manifest import OCI_INDEX
+from proxy.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from proxy.policy.match import Pattern
 from proxy.policy.model import Refuse, Rule
 from proxy.policy.rules import Rules
@@ -165,6 +165,26 @@ async def test_nor_is_the_manifest_of_a_platform(tmp_path):
         await held(stack, manifest("multi", child), **DOCKER)
         stack.flaky.faults.clear()
         assert (await stack.get(manifest("multi", child), **DOCKER))[0] == 200
+
+
+@pytest.mark.parametrize("lies", [True, False])
+async def test_an_index_that_is_listed_as_an_image_is_held(lies):
+    """Docker would take an index by any name, and goes on from whatever it then cannot have."""
+    inner, made = index([GOOD]), Registry()
+    entry = {"digest": str(inner.digest), "size": len(inner.body), "platform": {"os": "linux", "architecture": "amd64"}}
+    entry["mediaType"] = OCI_MANIFEST if lies else OCI_INDEX
+    outer = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
+    Image(OCI_INDEX, outer, (), (inner,)).add_to(made, "library/nested", "1")
+    sign(made, "library/nested", OCI_INDEX, outer)
+    by_tag, by_digest = "/v2/library/nested/manifests/1", f"/v2/library/nested/manifests/{inner.digest}"
+    async with serve(made) as url, running(url) as stack:
+        assert (await stack.get(by_tag, **CRANE))[0] == 200
+        assert (await stack.get(by_digest, **CRANE))[0] == 200
+        if lies:
+            assert "names an image" in await held(stack, by_digest, **DOCKER)
+        else:
+            assert (await stack.get(by_digest, **DOCKER))[0] == 200
+            assert "no image for" in await held(stack, by_tag, **DOCKER)
 
 
 async def test_a_slow_config_is_no_answer(tmp_path, monkeypatch):
