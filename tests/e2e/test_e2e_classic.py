@@ -158,6 +158,14 @@ def nested(image: Image) -> tuple[str, bytes, Image]:
     return *entries(own, image=inner), inner
 
 
+def nested_as_image(image: Image) -> tuple[str, bytes, Image]:
+    """Return an index whose entry says that it is an image, and is an index."""
+    media_type, body, inner = nested(image)
+    document = json.loads(body)
+    document["manifests"][0]["mediaType"] = OCI_MANIFEST
+    return media_type, json.dumps(document).encode(), inner
+
+
 def config_of(image: Image, **changes: object) -> tuple[str, bytes, Image]:
     """Return an index with the image by another config."""
     config = json.dumps(json.loads(image.blobs[0]) | changes).encode()
@@ -169,6 +177,7 @@ def config_of(image: Image, **changes: object) -> tuple[str, bytes, Image]:
 
 UNUSABLE = {
     "nested index": nested,
+    "nested index, listed as an image": nested_as_image,
     "label that is a number": lambda image: config_of(image, config={"Labels": {"version": 7}}),
     "time that does not exist": lambda image: config_of(image, created="2026-02-30T00:00:00Z"),
     "32 bit": lambda image: entries({"os": "linux", "architecture": "386"}, image=image),
