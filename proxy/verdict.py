@@ -141,8 +141,8 @@ class Refused:
 class Undetermined:
     """It could not be found out: never remembered, never accepted.
 
-    `overloaded` says that a limit of our own is among the causes: whoever asks can reach it, so that it is no outage
-    that lets an image through.
+    `overloaded` says that a limit of our own is among the causes: clients can exhaust it, so that it is no outage for
+    which `on_outage` serves an image.
     """
 
     subject: Subject

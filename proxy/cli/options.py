@@ -15,12 +15,14 @@ Config = Annotated[
     Path,
     typer.Option("--config", "-c", envvar="SEALGATE_CONFIG", metavar="FILE", help="The configuration, TOML."),
 ]
-NoLog = Annotated[bool, typer.Option("--insecure-no-log", help="Do without an entry in a transparency log.")]
+NoLog = Annotated[
+    bool, typer.Option("--insecure-no-log", help="Accept signatures without an entry in a transparency log.")
+]
 NoCertificateLog = Annotated[
-    bool, typer.Option("--insecure-no-certificate-log", help="Do without a certificate log's promise (SCT).")
+    bool, typer.Option("--insecure-no-certificate-log", help="Accept certificates without an SCT of a certificate log.")
 ]
 AllowChain = Annotated[
-    bool, typer.Option("--insecure-allow-certificate-chain", help="Take CAs between from a v0.3 bundle's chain.")
+    bool, typer.Option("--insecure-allow-certificate-chain", help="Use CA certificates of a v0.3 bundle as links.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -19,7 +19,7 @@ from proxy.config import Settings
 
 # What is piped has no width; a table that is cut at 80 columns would lose digests.
 _PIPE_WIDTH = 240
-# How long a command says nothing where there is no terminal: a name server that is away takes ten seconds.
+# How long a command is silent without a terminal: a lookup of an unreachable name server takes ten seconds.
 QUIET_SECONDS = 1.5
 # Texts that a registry chose: no longer than this, and nothing in them that a terminal obeys.
 _FOREIGN_MAX = 300

@@ -1,4 +1,4 @@
-"""Clients by their User-Agent, where nothing else tells what they do after a refusal.
+"""Clients by their User-Agent, where nothing else shows what they do after a refusal.
 
 Docker's classic store and many tools send the same requests to a registry without a name in the path. Docker goes on to
 Docker Hub by itself; the tools have nowhere else to go, and use what Docker cannot use.
@@ -28,7 +28,7 @@ _BUILD = re.compile(r" kernel/10\.0 ([0-9]{1,6})[ .]", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Docker:
-    """What a daemon says of itself; None for what it does not say, or not so that it can be read.
+    """A Docker daemon by its User-Agent; None for what is missing there or cannot be read.
 
     `named` says that it calls itself Docker: then what is unknown counts as the least. `build` is that of Windows.
     """

@@ -19,11 +19,11 @@ from proxy.upstream.table import Upstreams
 
 # Larger ones are served, but not looked at: containers/image reads no larger ones (internal/iolimits).
 CONFIG_BYTES_MAX = 4 * 1024 * 1024
-# Where no store keeps them.
+# For configs that no store keeps.
 MEMORY_BYTES = 16 * 1024 * 1024
 # Pauses between the attempts to get a config that a manifest waits for; the client does not ask for it again.
 RETRY_SECONDS = (0.2, 0.5, 1.0)
-# What was read of a config, some 300 bytes each.
+# Configs whose relevant part is remembered, some 300 bytes each.
 _READ_MAX = 10_000
 # Configs have some hundred values. They are read on a thread, this many in half a second.
 _TOKENS_MAX = 100_000
@@ -39,7 +39,7 @@ class Configs:
         self._read: LRUCache[Digest, Config | str | None] = LRUCache(_READ_MAX)
 
     def are_here(self, manifest: Manifest) -> bool:
-        """Say whether the config of the manifest is here, if it has one; for the event loop."""
+        """Return whether the config of the manifest is here, if it has one; does not block."""
         return manifest.config is None or self._is_here(manifest.config.digest, manifest.config.size)
 
     def _is_here(self, digest: Digest, size: int) -> bool:

@@ -146,7 +146,7 @@ def from_rule(rule: str, rejection: Rejection, image: str) -> Refusal:
 
 
 def unusable(image: str, why: str) -> Refusal:
-    """Say that Docker could not use an accepted image, and would ask another registry for it."""
+    """Return the refusal of an accepted image that Docker cannot use, and would ask another registry for."""
     words = f"accepted, but this Docker cannot use it: {why}"
     return Refusal(403, "DENIED", one_line(f"sealgate: {short_image(image)}: {words}"), "unusable")
 

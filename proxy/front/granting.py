@@ -25,7 +25,7 @@ from proxy.oci.reference import Repository
 from proxy.policy.model import Decision
 from proxy.stores.grants import Member
 
-# How soon, and how seldom at last, a config is asked for again that Docker's classic store waits for.
+# The first and the longest pause before a config that Docker's classic store waits for is asked for again.
 CONFIG_RETRY_SECONDS = 0.5
 CONFIG_RETRY_SECONDS_MAX = 15.0
 

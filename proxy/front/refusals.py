@@ -82,7 +82,7 @@ def answer(asked: Asked, refusal: Refusal, form: Form) -> Answer:
 
 
 def _is_pull(asked: Asked) -> bool:
-    """Say whether a client may get content elsewhere if this fails: `docker pull --all-tags` begins with the list."""
+    """Return whether a client may get content elsewhere if this fails, as `docker pull --all-tags` after the list."""
     return asked.kind in PULLS or (asked.kind is Kind.TAGS and asked.is_classic_docker)
 
 
@@ -119,7 +119,7 @@ def _plain(asked: Asked, refusal: Refusal) -> Answer:
 
 
 def _hold(asked: Asked, message: str, word: str) -> Answer:  # noqa: PLR0911 (a line for each way of asking)
-    # `word` becomes the scheme of an address that leads nowhere, and is part of what Docker shows: who named Sealgate
+    # `word` becomes the scheme of an invalid URL, and is part of what Docker shows: users who named Sealgate
     # in the image's name reads "denied", as in an ordinary refusal.
     if asked.dialect is Dialect.CONTAINERS_IMAGE and asked.kind is Kind.MANIFESTS:
         return _schema1(message) if asked.by_digest else _text(message, DOCKER_LIST)

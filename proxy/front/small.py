@@ -29,7 +29,7 @@ SECONDS = 25.0
 CONFIGS_MAX = 10_000
 # Configs of refused images that are fetched and read at once, up to CONFIG_BYTES_MAX of memory each.
 LOOKED_AT_ONCE = 8
-# What a JSON object begins with (RFC 8259, section 2): of anything else no more is read.
+# The beginning of a JSON object (RFC 8259, section 2): of anything else no more is read.
 _JSON_STARTS = (b"{", b" ", b"\t", b"\n", b"\r")
 
 

@@ -127,7 +127,7 @@ def _is_readable(platform: object) -> bool:
 
 
 def _suits(entry: Mapping[str, Any], docker: Docker, own: Platform) -> bool:
-    """Say whether Docker takes the entry for its own platform, whatever variant that is."""
+    """Return whether Docker takes the entry for its own platform, whatever variant that is."""
     os, architecture, variant = (entry.get(name) or "" for name in ("os", "architecture", "variant"))
     if not (os or architecture or variant):
         return own.os != "windows" and _is_since(docker, _ANY_SINCE)
@@ -151,7 +151,7 @@ def _suits(entry: Mapping[str, Any], docker: Docker, own: Platform) -> bool:
 
 
 def _is_no_newer(version: str, build: int | None) -> bool:
-    """Say whether an image for this version of Windows (`10.0.17763.1`) runs on the build of the host."""
+    """Return whether an image for this version of Windows (`10.0.17763.1`) runs on the build of the host."""
     if not version:
         return True
     parts = version.split(".")

@@ -68,7 +68,7 @@ class _Entry:
     holds: Callable[[], bool]
 
 
-# Who asks, as far as it decides on the answer, in as many characters at most.
+# The part of a User-Agent that the key of an answer holds, in characters.
 _AGENT_MAX = 512
 _NS = re.compile(r"[?&]ns=", re.ASCII)
 
@@ -85,7 +85,7 @@ def _key_of(request: web.BaseRequest) -> tuple[str, str, str]:
 
 
 def always() -> bool:
-    """Say yes: for what holds until it expires."""
+    """Return True, for answers that are valid until they expire."""
     return True
 
 

@@ -129,7 +129,7 @@ class Arriving:
             at += len(chunk)
 
     def _goes_on(self) -> bool:
-        """Say whether the same file is written by another process now, or by this one.
+        """Return whether the same file is written by another process now, or by this one.
 
         Raises the upstream's error, where that has ended it.
         """

@@ -36,7 +36,7 @@ CHECKED_MAX = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """What an artifact is, by which tag it is known, and the decision about the image that it refers to.
+    """An artifact: its kind, the tag under which it is known, and the decision about the image that it refers to.
 
     `decision` is None for a signature, which is data whatever became of the image.
     """
@@ -107,7 +107,7 @@ class Artifacts:
         return True
 
     async def _is_inert(self, repository: Repository, manifest: Manifest, blob: Descriptor) -> bool:
-        """Look at the content: types are a claim of whoever pushed it, and clients unpack what they can."""
+        """Check the content: its type is a claim of the pusher, and clients unpack whatever they can."""
         if (blob.digest, blob.size) == (EMPTY, len(EMPTY_CONTENT)):
             return True
         try:

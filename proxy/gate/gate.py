@@ -168,7 +168,7 @@ class Gate:
         return grant
 
     async def is_named_as(self, repository: Repository, digest: Digest, types: Collection[str]) -> bool | None:
-        """Say whether a manifest of this repository names content as one of these types; None where none names it."""
+        """Return whether a manifest of this repository names content as one of these types; None where none does."""
         parents = await self._memory.memberships.parents(repository, digest)
         return any(parent.member.media_type in types for parent in parents) if parents else None
 

@@ -116,7 +116,7 @@ class Transfers:
         return stored
 
     def has(self, digest: Digest, size: int) -> bool:
-        """Say whether the blob lies in the store, which is no use of it."""
+        """Return whether the blob is in the store; does not count as a use of it."""
         return self._store is not None and self._store.has(digest, size)
 
     def put(self, repository: Repository, digest: Digest, content: bytes) -> None:

@@ -193,7 +193,7 @@ class Observer:
         self._tally.upstream_request(registry, operation, outcome, self._clock())
 
     def upstream_health(self, registry: str, cause: str | None) -> None:
-        """Tell once each that a registry answers no more, for this cause, and that it does again (None)."""
+        """Log once each that a registry stops answering, for this cause, and that it answers again (None)."""
         if cause is not None:
             if self._outages.failed(registry):
                 self._log.warning("registry outage begins", registry=registry, cause=cause)

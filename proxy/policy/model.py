@@ -82,7 +82,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """Why a verdict that has expired stands in for one that cannot be had now, and until when at most."""
+    """The cause for which an expired verdict stands in for a current one, and the end of that."""
 
     cause: str
     until: datetime

@@ -41,7 +41,7 @@ class Manifests(Protocol):
         ...
 
     async def is_artifact(self, repository: Repository, digest: Digest) -> bool:
-        """Say whether this version of Sealgate found the manifest, which is here, to be an artifact."""
+        """Return whether this version of Sealgate found the manifest, which is here, to be an artifact."""
         ...
 
     async def mark_artifact(self, repository: Repository, digest: Digest) -> None:

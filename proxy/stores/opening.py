@@ -34,7 +34,7 @@ LOCK_SECONDS_MAX = 10.0
 _LOOK_SECONDS = 0.02
 # Damaged files that are kept for analysis; each may have some hundred megabytes.
 SET_ASIDE_MAX = 2
-# How often what was just made may be damaged again.
+# Attempts to open the file, where each new one is damaged again.
 _TRIES = 3
 SUFFIXES = ("", "-wal", "-shm")
 # Errors that are not about the file's content: no space, no file descriptors, a lock.
@@ -224,7 +224,7 @@ def _check_files(path: Path) -> None:
         except FileNotFoundError:
             if suffix and not one.is_symlink():
                 continue
-            raise _DamagedError(f"{one.name} is a link that leads nowhere") from None
+            raise _DamagedError(f"{one.name} is a dangling symbolic link") from None
         except OSError as err:
             raise _DamagedError(f"{one.name}: {err.strerror}") from err
         if not stat.S_ISREG(status.st_mode):

@@ -44,7 +44,7 @@ class User:
         return cls(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}), _unmapped())
 
     def trusts(self, owner: int) -> bool:
-        """Whether what belongs to this user is ours, or root's."""
+        """Return whether this owner is our user, or root."""
         return owner in {self.uid, ROOT}
 
 

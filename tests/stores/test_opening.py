@@ -112,7 +112,7 @@ DAMAGE = {
     "a folder": replaced_by(lambda path: path.mkdir()),
     "a full folder": replaced_by(lambda path: (path.mkdir(), (path / "file").touch())),
     "a pipe": replaced_by(os.mkfifo),
-    "a link that leads nowhere": replaced_by(lambda path: path.symlink_to("/nowhere/store")),
+    "a dangling symbolic link": replaced_by(lambda path: path.symlink_to("/nowhere/store")),
     "a link to itself": replaced_by(lambda path: path.symlink_to(path.name)),
     "a log that is a folder": lambda path: beside(path, "-wal").mkdir(),
     "an index that is a folder": lambda path: beside(path, "-shm").mkdir(),

@@ -59,9 +59,8 @@ class CosignDiscovery:
     async def __call__(self, subject: Subject, source: Source) -> Discovered:
         """Look in all three places. The tag's candidates and the referrers' take turns, likely ones first.
 
-        First the few likeliest are fetched to the end, in three rounds of requests: what of these does not come in time
-        is unreached. Only then follow the others, of which there may be any number: whoever may push many can make the
-        registry slow with none of them.
+        First the few likeliest are fetched to the end, in three rounds of requests: those of them that are late are
+        unreached. Only then follow the others, so that any number of them that is pushed cannot delay the first.
         """
         if subject.digest.algorithm != "sha256":
             unsupported = Rejection(Reason.UNSUPPORTED, f"cosign signs no {subject.digest.algorithm} digests")

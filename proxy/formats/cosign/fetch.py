@@ -31,7 +31,7 @@ TOTAL_BYTES_MAX = 16 * 1024 * 1024
 # As many as a browser opens to one host, so that one image does not take all connections to a registry.
 FETCHES_AT_ONCE = 8
 # Fetched before everything else of its kind, at the same time and with as many bytes together as one may have: what
-# many strangers' artifacts cannot delay more than one could. Images have a handful of signatures.
+# many pushed artifacts cannot delay more than one could. Images have a handful of signatures.
 FEW = FETCHES_AT_ONCE
 
 _T = TypeVar("_T")
@@ -172,7 +172,7 @@ class Fetcher:
         return None
 
     async def _means_absent(self, error: RegistryError) -> bool:
-        """Say whether a denial is how this registry says that something is not there: the same credentials work."""
+        """Return whether a denial is this registry's way to answer "not found": the same credentials get the image."""
         image = self._image
         if image is None or not isinstance(error, UpstreamDeniedError) or not error.may_be_absence:
             return False

@@ -80,7 +80,7 @@ def _check_about(envelope: Envelope, file: File) -> Failure | None:
 
 
 def _names(subject: StatementSubject, file: File) -> bool:
-    """Say whether a subject is this file, by whichever digests it states: npm states a SHA-512 only.
+    """Return whether a subject is this file, by the digests that it states: npm states a SHA-512 only.
 
     All that can be compared must be the same: in-toto is content with any one, but no file has two of one algorithm.
     """

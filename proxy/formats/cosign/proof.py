@@ -35,7 +35,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What must be proven besides the signature: an entry in a log, a timestamp, a certificate that was logged.
+    """The proofs required besides the signature: an entry in a log, a timestamp, a certificate that was logged.
 
     `lone_certificate` demands that the trust root has all CAs; without it, a bundle may bring links to one of them.
     """
@@ -245,7 +245,7 @@ def _prove_timestamps(material: Material, root: TrustRoot, demands: Demands, pro
 
 
 def _no_time(extras: Extras) -> Failure:
-    # All timestamps that are there are by strangers: else there were a time, or a failure.
+    # All timestamps are by unknown authorities: else there were a time, or a failure.
     why = "; the timestamp is not by an authority of the trust root" if extras.timestamps else ""
     return Failure(Reason.TIME_NOT_PROVEN, f"neither the log nor a timestamp proves when it was signed{why}")
 
@@ -275,7 +275,7 @@ def _check_log_windows(
 
 
 def signed_by(key: PublicKey, signed: Signed, hashing: str | None = None) -> bool:
-    """Say whether this key made the signature over this content, with this hash or one that is usual for its kind."""
+    """Return whether this key made the signature over this content, with this hash or a usual one of its kind."""
     content = signed.content
     if isinstance(content, Digest):
         return key.verify_digest(signed.signature, content.algorithm, bytes.fromhex(content.hex), hashing)
