@@ -16,9 +16,11 @@ from proxy.app import StartError
 from proxy.cli import render
 from proxy.cli.clients import InputError
 from proxy.cli.commands import app
+from proxy.cli.usage import usage_fault, usage_hint
 from proxy.config import ConfigError
 from proxy.oci.errors import RegistryError, UnknownUpstreamError
 from proxy.stores.database import StoreError
+from proxy.upstream.answers import UnreachableError
 
 USAGE = 2
 UNDECIDED = 3
@@ -29,6 +31,15 @@ _ADDRESS_HINTS = {
     errno.EADDRINUSE: "another program listens there, perhaps another sealgate: stop it, or give this one another port",
     errno.EADDRNOTAVAIL: "this machine has no such address; 0.0.0.0 and [::] stand for all that it has",
     errno.EACCES: "a port below 1024 needs the right to it: take a higher one, or let sealgate.socket open it",
+}
+_FILE_HINTS = {
+    errno.ENOENT: "check the path; it counts from the current folder",
+    errno.EISDIR: "name a file in it",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.EACCES: "run it as the user that may, or change the file's owner or mode",
+    errno.EPERM: "run it as the user that may, or change the file's owner or mode",
+    errno.EROFS: "the file system is mounted read-only: name another place",
+    errno.ENOSPC: "make room on this disk, or name another place",
 }
 
 # What a user can bring about. Everything else is a bug, and crashes.
@@ -72,17 +83,21 @@ def _complaints(err: Exception) -> Iterator[tuple[str, str | None]]:
         case typer.TyperException():
             context = getattr(err, "ctx", None)
             command = context.command_path if context else "sealgate"
-            yield err.format_message(), f"{command} --help says what there is"
+            message = usage_fault(err.format_message())
+            yield message, usage_hint(message, command)
         case ConfigError():
             for one in err.mistakes:
                 where = f"{err.file}: {one.where}: " if one.where else f"{err.file}: "
                 yield where + one.what, one.hint
         case InputError():
             yield str(err), err.hint
+        case UnreachableError():
+            yield str(err), "check its url and ca_file in [upstreams], the proxy and the network of this machine"
         case UnknownUpstreamError():
             yield str(err), "sealgate check-config lists the upstreams that are configured"
         case OSError(strerror=str(what), filename=where):
-            yield f"{where}: {what}" if where else what, _ADDRESS_HINTS.get(err.errno or 0)
+            hints = _FILE_HINTS if where and not str(where).startswith("server.") else _ADDRESS_HINTS
+            yield f"{where}: {what.lower()}" if where else what, hints.get(err.errno or 0)
         case _:
             yield str(err), None
 

@@ -34,4 +34,5 @@ def read_reference(text: str) -> Reference:
     try:
         return Reference.parse(text)
     except MalformedError as err:
-        raise InputError(str(err), "write it as for docker pull: ghcr.io/org/app:1") from err
+        what, _, hint = str(err).partition("; ")
+        raise InputError(what, hint or "write it as for docker pull: ghcr.io/org/app:1") from err

@@ -33,7 +33,8 @@ def canonical_registry(text: str) -> str:
     # Only ASCII has one lower case: the Kelvin sign's is an ordinary k.
     name = text.lower() if text.isascii() else ""
     if len(name) > NAME_MAX or not _REGISTRY.fullmatch(name) or _port(name) > PORT_MAX:
-        raise MalformedError(f"registry name {text!a:.80} is not a host name, with or without a port")
+        hint = "; write the host only, as in ghcr.io or localhost:5000" if "/" in text or " " in text else ""
+        raise MalformedError(f"registry name {text!a:.80} is not a host name, with or without a port{hint}")
     if not looks_like_registry(name):
         raise MalformedError(f"registry name {text!a:.80} needs a dot or a port, or it is read as a path at Docker Hub")
     return DOCKER_HUB if name in _DOCKER_HUB_ALIASES else name
@@ -84,7 +85,8 @@ class Repository:
             raise MalformedError(f"repository name {path!a:.80} has upper case letters; write it in lower case")
         if not _PATH.fullmatch(path):
             raise MalformedError(
-                f"repository name {path!a:.80} breaks the distribution specification's pattern for <name>"
+                f"repository name {path!a:.80} breaks the pattern of names; "
+                "it may have a-z and 0-9, and between them '.', '_', '-' and '/'"
             )
         return cls(registry, path)
 

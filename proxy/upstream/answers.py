@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -108,7 +109,9 @@ def _unconnected(server: str, err: OSError) -> UnavailableError:
     lacking = _OURS.get(err.errno or 0)
     if lacking is not None:
         return BusyError(f"{server} could not be asked: this machine has no {lacking} left")
-    reason = err.strerror or "no connection"
+    # asyncio's own text names the call and the address as Python writes them.
+    number = err.errno or 0
+    reason = os.strerror(number).lower() if number > 0 else "no connection"
     return UnreachableError(f"{server} could not be reached: {reason}{_dialled(server, err)}")
 
 

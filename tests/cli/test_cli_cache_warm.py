@@ -309,7 +309,7 @@ async def test_the_audit_log_has_the_verdicts(warm, config):
     ("arguments", "error", "hint"),
     [
         (("nobody.test/app:1",), "nobody.test is not one of the configured upstreams", "check-config lists"),
-        (("team/good:1", "Team/App"), "has upper case letters", "write it as for docker pull"),
+        (("team/good:1", "Team/App"), "has upper case letters", "write it in lower case"),
         (("team/good:1", "--platform", "amd64"), "platform 'amd64' is not", "write it as linux/amd64"),
         ((), "missing argument", "sealgate cache warm --help"),
     ],

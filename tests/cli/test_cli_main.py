@@ -162,11 +162,14 @@ _IN_USE = "another program listens there, perhaps another sealgate: stop it, or 
 @pytest.mark.parametrize(
     ("failure", "lines"),
     [
-        (OSError(28, "No space left on device", "/state"), ["error: /state: No space left on device"]),
+        (
+            OSError(28, "No space left on device", "/state"),
+            ["error: /state: no space left on device", "hint: make room on this disk, or name another place"],
+        ),
         (OSError(5, "input/output error"), ["error: input/output error"]),
         (
             OSError(98, "Address already in use", "server.listen 127.0.0.1:5000"),
-            ["error: server.listen 127.0.0.1:5000: Address already in use", f"hint: {_IN_USE}"],
+            ["error: server.listen 127.0.0.1:5000: address already in use", f"hint: {_IN_USE}"],
         ),
         (ExceptionGroup("tasks", [OSError(98, "Address in use")]), ["error: address in use", f"hint: {_IN_USE}"]),
         (
@@ -469,3 +472,73 @@ def test_no_stdout_at_all_is_no_error():
         timeout=30,
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (("verify", "a", "b"), "too many arguments: (b)", "sealgate verify --help says what there is"),
+        (("check-config", "my.toml"), "too many arguments: (my.toml)", "sealgate check-config --config my.toml"),
+        (("check-config", "-f", "my.toml"), "no such option: -f", "sealgate check-config --config FILE"),
+        (("-c", "my.toml", "serve"), "no such option: -c", "after the command: sealgate COMMAND --config FILE"),
+        (("verify", "a", "--insecure"), "no such option: --insecure", "ca_file in [upstreams] names the registry's"),
+        (("verify", "--key", "cosign.pub", "a"), "no such option: --key", "[signers.NAME]"),
+        (("serve", "--port", "5000"), "no such option: --port", "listen is in the configuration, [server]"),
+        (("serve", "--zzz"), "no such option: --zzz", "sealgate serve --help says what there is"),
+        (("client-config",), "missing argument 'client'. Choose from: docker, containerd, podman", "--help"),
+        (("client-config", "dockr"), "invalid value for 'client': 'dockr' is not one of 'docker', ", "--help"),
+        (("verify", "a b", "-c"), "option '-c' requires an argument", "--help"),
+        (("verify-bundle", "gone", "--bundle", "gone", "--key", "gone"), "gone: no such file", "check the path"),
+        (
+            ("client-config", "podman", "--endpoint", "http://0.0.0.0:5000"),
+            "can be asked at none",
+            "as the nodes reach it",
+        ),
+        (
+            ("client-config", "podman", "--endpoint", "http://x"),
+            "registry name 'x' needs a dot or a port",
+            "as the nodes",
+        ),
+        (
+            ("client-config", "podman", "--endpoint", "https://[::]:5000"),
+            "can be asked at none",
+            "as the nodes reach it",
+        ),
+    ],
+)
+def test_mistakes_on_the_command_line_are_two_lines_in_our_words(run, arguments, message, hint):
+    code, out, err = run(*arguments)
+    first, second = err.splitlines()
+    assert (code, out) == (2, "")
+    assert first.startswith("sealgate: error: ")
+    assert message in first
+    assert second.startswith("sealgate: hint: ")
+    assert hint in second
+    assert "Value error" not in err
+
+
+@pytest.mark.parametrize(
+    ("image", "message", "hint"),
+    [
+        ("Alpine", "repository name 'library/Alpine' has upper case letters", "write it in lower case"),
+        ("a b", "repository name 'library/a b' breaks the pattern of names", "it may have a-z and 0-9"),
+        ("alpine@sha256:abc", "does not have 64 lower-case hex digits", "write it as for docker pull"),
+    ],
+)
+def test_names_that_are_none_say_what_a_name_may_have(run, config, image, message, hint):
+    code, _, err = run("verify", image, "--config", config)
+    first, second = err.splitlines()
+    assert code == 2
+    assert message in first
+    assert hint in second
+
+
+def test_a_registry_that_cannot_be_reached_says_so_without_words_of_python(run, config, tmp_path):
+    text = config.read_text().replace('[upstreams."docker.io"]', '[upstreams."docker.io"]\nurl = "http://127.0.0.1:1"')
+    config.write_text(text)
+    code, _, err = run("verify", "alpine", "--config", config)
+    assert code == 3
+    assert err.splitlines() == [
+        "sealgate: error: docker.io could not be reached: connection refused (127.0.0.1)",
+        "sealgate: hint: check its url and ca_file in [upstreams], the proxy and the network of this machine",
+    ]

@@ -62,7 +62,7 @@ def untrusted(code):
         (
             aiohttp.ClientConnectorError(KEY, REFUSED),
             UnreachableError,
-            r"could not be reached: Connection refused \(cdn.test\)$",
+            r"could not be reached: connection refused \(cdn.test\)$",
         ),
         (aiohttp.ClientConnectorError(KEY, OSError()), UnreachableError, "could not be reached: no connection"),
         (aiohttp.ConnectionTimeoutError(), UnreachableError, "could not be reached: no connection"),

@@ -85,9 +85,15 @@ class Endpoint:
             authority = canonical_registry(url.netloc)
             in_range = url.port is None or url.port in _PORTS
         except (ValueError, MalformedError) as err:
-            raise InputError(f"endpoint {text[:120]!r} is not http(s)://HOST[:PORT]", hint) from err
+            is_name = isinstance(err, MalformedError) and "://" in text and "@" not in text
+            reason = f": {err}".partition("; ")[0] if is_name else ""
+            raise InputError(f"endpoint {text[:120]!r} is not http(s)://HOST[:PORT]{reason}", hint) from err
         if url.scheme not in ("http", "https") or not in_range or url.path.strip("/") or url.query or url.fragment:
             raise InputError(f"endpoint {text[:120]!r} is not http(s)://HOST[:PORT] and nothing more", hint)
+        if _is_any(url.hostname or ""):
+            raise InputError(
+                f"endpoint {text[:120]!r} stands for all addresses of a machine and can be asked at none", hint
+            )
         if ca is not None and url.scheme == "http":
             raise InputError("a CA file makes no sense with an http endpoint", "use https:// or leave --ca away")
         if ca is not None and not _PEM_BLOCK.search(ca):
@@ -132,9 +138,17 @@ class Endpoint:
         return ("plain http: whoever stands between node and Sealgate can answer in its place; keep it to loopback",)
 
 
+def _is_any(host: str) -> bool:
+    """Whether this is the address to listen on everywhere: `0.0.0.0` or `::`."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def check_registries(registries: Iterable[str]) -> tuple[str, ...]:
     """Return canonical names in the order given, each once; raises InputError for what is no host name."""
     try:
         return tuple(dict.fromkeys(canonical_registry(name) for name in registries))
     except MalformedError as err:
-        raise InputError(str(err), "give the host only: --registry ghcr.io") from err
+        raise InputError(str(err).partition("; ")[0], "give the host only: --registry ghcr.io") from err
