@@ -4,6 +4,7 @@ import fcntl
 import gc
 import os
 import resource
+import select
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -102,9 +103,9 @@ class _Crew:
         for sockets in (self.service.sockets, self.service.next):
             sockets.close(but=(*listening.registry, *listening.admin))
         place = Place(listening, Shared(self.service.run, post.number), post.is_replacement)
-        supervisor = os.getppid()
         code = work(self.settings, place, pulse=post.pulse, lifeline=post.lifeline)
-        if os.getppid() != supervisor:  # it was killed, and cannot clear up
+        # Not by getppid: the system closes the pipe of a killed process before it gives its children another parent.
+        if select.select([post.lifeline], [], [], 0)[0]:  # the supervisor was killed, and cannot clear up
             shutil.rmtree(self.service.run, ignore_errors=True)
         return code
 
