@@ -11,13 +11,14 @@ from proxy.gate.contents import Contents, Registry
 from proxy.gate.decisions import Decisions, decided, expires
 from proxy.gate.flight import SingleFlight
 from proxy.gate.grants import BlobGrant, best_of, rank_of
+from proxy.gate.indexes import Indexes
 from proxy.gate.judge import Judge
 from proxy.gate.lasting import Lasting
 from proxy.gate.memory import Memory
 from proxy.oci.artifacts import ArtifactKind
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, RegistryError
-from proxy.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
+from proxy.oci.manifest import Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.evaluate import refused_by_name
 from proxy.policy.explain import explain
@@ -31,8 +32,6 @@ from proxy.verdict import Refused, Rejection, Subject, Undetermined
 REMEMBERED_MAX = 5_000
 # A shared base layer belongs to many manifests; the newest of them are asked first, and one that is accepted is enough.
 PARENTS_TRIED_MAX = 16
-# Each costs the registry one request in a tag's lifetime, for a refused digest that no known index lists.
-INDEX_TAGS_TRIED_MAX = 4
 
 
 class Observer(Protocol):
@@ -98,6 +97,9 @@ class Gate:
         self._decisions = Decisions(REMEMBERED_MAX, memory, judge, clock, observer.looked_up)
         self._grants: Lasting[tuple[Repository, Digest], BlobGrant] = Lasting(REMEMBERED_MAX)
         self._artifacts = Artifacts(registry, memory, self._decide)
+        self._indexes = Indexes(
+            self._contents, memory, lambda repository: _tag_max_stale(self._rules.match(repository))
+        )
         self._pulling: SingleFlight[tuple[Reference, Rules], Pulled] = SingleFlight(tasks)
         self._judging: SingleFlight[VerdictKey, Decision] = SingleFlight(tasks)
 
@@ -134,7 +136,7 @@ class Gate:
     async def _pull(self, reference: Reference, client: str) -> Pulled:
         rules = self._rules
         rule = rules.match(reference.repository)
-        manifest, fresh_until = await self._contents.fetch(reference, rule.tag_max_stale if rule else timedelta(0))
+        manifest, fresh_until = await self._contents.fetch(reference, _tag_max_stale(rule))
         subject = Subject(reference.repository, manifest.digest, reference.tag)
         if refused_by_name(rule, reference.repository) is None:
             artifact = await self._artifacts.find(subject, manifest, client)
@@ -180,7 +182,7 @@ class Gate:
         if known is not None and known.served:
             return known
         key, _ = self._key(subject)  # now: the rules may be others when the index has been judged
-        parents = await self._index_parents(subject)
+        parents = await self._indexes.known(subject)
         for parent in parents:
             decision = await self._remembered(parent)
             if decision is not None and decision.served:
@@ -190,7 +192,7 @@ class Gate:
             return own
         found = await self._of_indexes(own, parents, client)
         if not found.served:
-            found = await self._of_indexes(found, await self._indexes_by_tag(subject), client)
+            found = await self._of_indexes(found, await self._indexes.by_tag(subject), client)
         return self._inherit(key, found) if found.served else found
 
     async def _of_indexes(self, own: Decision, indexes: Sequence[Subject], client: str) -> Decision:
@@ -210,37 +212,6 @@ class Gate:
         """Keep the decision about an index for one of its children too, for as long as it holds for the index."""
         self._decisions.take(child, decision)
         return decision
-
-    async def _index_parents(self, subject: Subject) -> Sequence[Subject]:
-        parents = await self._memory.memberships.parents(subject.repository, subject.digest)
-        return [
-            Subject(subject.repository, parent.digest, parent.tag)
-            for parent in parents[:PARENTS_TRIED_MAX]
-            if parent.member.media_type in MANIFEST_TYPES | INDEX_TYPES
-        ]
-
-    async def _indexes_by_tag(self, subject: Subject) -> Sequence[Subject]:
-        """Return the indexes that list what was asked for by its digest alone, among those that recent tags name now.
-
-        For those that no store knows any more, or not yet: a tag may have moved. They are judged as if they were asked
-        for by the tag, and count only if they are served.
-        """
-        if subject.tag is not None:
-            return ()
-        repository = subject.repository
-        tags = await self._memory.tags.recent(repository, INDEX_TAGS_TRIED_MAX)
-        named = await asyncio.gather(*(self._index_at(Reference(repository, tag), subject.digest) for tag in tags))
-        return [one for one in named if one is not None]
-
-    async def _index_at(self, tag: Reference, child: Digest) -> Subject | None:
-        rule = self._rules.match(tag.repository)
-        try:
-            index, _ = await self._contents.fetch(tag, rule.tag_max_stale if rule is not None else timedelta(0))
-        except RegistryError:
-            return None  # it proves nothing about the child, which has a decision of its own
-        if not any(one.digest == child and one.media_type in MANIFEST_TYPES | INDEX_TYPES for one in index.children):
-            return None
-        return Subject(tag.repository, index.digest, tag.tag)
 
     def _known(self, subject: Subject) -> Decision | None:
         return self._decisions.known(self._key(subject)[0])
@@ -347,3 +318,7 @@ def _unrecorded(decision: Decision, subject: Subject) -> Decision:
     cause = 'the audit log cannot be written, and [server] audit_failure = "refuse"'
     verdict = Undetermined(subject, decision.verdict.rule, cause)
     return Decision(decision.id, verdict, Mode.ENFORCE, OnOutage.REFUSE)
+
+
+def _tag_max_stale(rule: Rule | None) -> timedelta:
+    return rule.tag_max_stale if rule is not None else timedelta(0)

@@ -219,7 +219,8 @@ async def test_a_child_that_does_not_come(warm, config, registry, monkeypatch, w
         del registry._repositories["team/multi"].manifests[str(child)]
     elif wrong == "refused":
         monkeypatch.setattr("proxy.gate.gate.PARENTS_TRIED_MAX", 0)
-        monkeypatch.setattr("proxy.gate.gate.INDEX_TAGS_TRIED_MAX", 0)
+        monkeypatch.setattr("proxy.gate.indexes.INDEXES_TRIED_MAX", 0)
+        monkeypatch.setattr("proxy.gate.indexes.INDEX_TAGS_TRIED_MAX", 0)
     else:
         monkeypatch.setattr(module, "DESCRIPTORS_MAX", 0)
     code, out, _ = await warm("team/multi:1")
