@@ -78,10 +78,10 @@ class UnreachableError(TransientError):
 
 
 @contextmanager
-def network_errors(server: str) -> Iterator[None]:
+def network_errors(server: str, *, plain: bool = False) -> Iterator[None]:
     """Turn what aiohttp raises into one line that names the server and has no URL, which may hold a signature.
 
-    Where there was no connection, it names the host that was dialled as well.
+    Where there was no connection, it names the host that was dialled as well. `plain` is that no TLS was spoken.
     """
     try:
         yield
@@ -98,7 +98,7 @@ def network_errors(server: str) -> Iterator[None]:
     except (ClientResponseError, HttpProcessingError) as err:
         raise _no_answer(server, err) from None
     except (ClientError, OSError) as err:
-        raise _ended(server, err) from None
+        raise _ended(server, err, plain=plain) from None
     except (NotImplementedError, RecursionError):
         raise
     except RuntimeError:  # "Connection closed." in the middle of a body (measured), "Session is closed" in our own end
@@ -135,11 +135,13 @@ def _no_answer(server: str, err: Exception) -> UnavailableError:
     return TransientError(message) if status >= 500 else UnavailableError(f"{message}: it does not let us through")  # noqa: PLR2004
 
 
-def _ended(server: str, err: Exception) -> UnavailableError:
+def _ended(server: str, err: Exception, *, plain: bool) -> UnavailableError:
     fault = handshake_fault(err)
     if fault:
         return UnavailableError(f"{server} ended the TLS connection: {fault}")
-    return TransientError(f"{server} closed the connection")
+    # So does a TLS server that hears plain http.
+    hint = ": if TLS is spoken there, write https:// in url" if plain else ""
+    return TransientError(f"{server} closed the connection{hint}")
 
 
 def _dialled(server: str, err: OSError) -> str:

@@ -143,7 +143,7 @@ class Transport:
         # The breaker is for the registry alone, not for its storage and token services.
         attempt = self._breaker.attempt() if origin_of(url) == self._origin else nullcontext()
         async with attempt:
-            with network_errors(self._named(url)):
+            with network_errors(self._named(url), plain=url.scheme == "http"):
                 return await self._pool.request(method, url, headers)
 
     def _named(self, url: URL) -> str:

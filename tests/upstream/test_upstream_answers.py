@@ -168,3 +168,10 @@ def test_encodings(encodings, good):
 @pytest.mark.parametrize(("status", "rate_limited"), [(429, True), (503, False), (408, False), (418, False)])
 def test_only_429_says_that_the_upstream_has_had_enough_of_us(status, rate_limited):
     assert status_error("registry", status, {}, "manifest").rate_limited is rate_limited
+
+
+@pytest.mark.parametrize(("plain", "said"), [(True, ": if TLS is spoken there, write https:// in url"), (False, "")])
+def test_a_connection_that_ends_over_plain_http_may_have_been_meant_for_tls(plain, said):
+    with pytest.raises(TransientError) as caught, network_errors("the server", plain=plain):
+        raise aiohttp.ServerDisconnectedError
+    assert str(caught.value) == f"the server closed the connection{said}"
