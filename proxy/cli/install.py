@@ -26,7 +26,11 @@ def read_ca(path: Path) -> str:
         with path.open(encoding="ascii") as file:
             text = file.read(CA_BYTES_MAX + 1)
     except (OSError, UnicodeDecodeError) as err:
-        reason = err.strerror if isinstance(err, OSError) else "it is not ASCII, so it is no PEM"
+        reason = (
+            (err.strerror or "input/output error").lower()
+            if isinstance(err, OSError)
+            else "it is not ASCII, so it is no PEM"
+        )
         raise InputError(
             f"the CA file {path} cannot be read: {reason}", "--ca takes a PEM file on this machine"
         ) from err
@@ -56,7 +60,7 @@ def write(root: Path, files: Iterable[File]) -> tuple[list[Written], list[InputE
         try:
             written.append(_write(path, file))
         except (OSError, MalformedError) as err:
-            reason = err.strerror if isinstance(err, OSError) else str(err)
+            reason = (err.strerror or "input/output error").lower() if isinstance(err, OSError) else str(err)
             hint = "put this into it by hand:" if file.merge else "write this into it by hand:"
             failed.append(InputError(f"{path} was not written: {reason}", f"{hint}\n{file.content.rstrip()}"))
     return written, failed

@@ -93,7 +93,7 @@ def test_a_folder_in_the_place_of_a_file_is_an_error_of_that_file(node, daemon_j
     daemon_json.mkdir()
     written, failed = install(node)
     assert written
-    assert "daemon.json was not written: Is a directory" in str(failed[0])
+    assert "daemon.json was not written: is a directory" in str(failed[0])
 
 
 def test_each_content_that_was_replaced_is_kept(node):
@@ -123,7 +123,7 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_beside_it(node, da
     daemon_json.write_text("{}")
     monkeypatch.setattr(Path, "replace", _full)
     _, failed = install(node)
-    assert "No space left on device" in str(failed[-1])
+    assert "no space left on device" in str(failed[-1])
     assert daemon_json.read_text() == "{}"
     assert list(node.rglob(".sealgate-*")) == []
 
