@@ -232,7 +232,8 @@ PRESET = '[signers.x]\ntype = "github-actions"\n'
         # expressions and patterns
         (with_rule(require='"release && other"'), 'found \'&\' (as in "release", "release and (ci or qa)"'),
         (with_rule(require='"Release"'), "names and words in lower case"),
-        (with_rule(images='["org/(a|b)"]'), '(as in "org/app", "ghcr.io/org/*" (one part) or "ghcr.io/**"'),
+        (with_rule(images='["org/(a|b)"]'), "breaks the pattern of names (it may have a-z and 0-9, and between"),
+        (with_rule(images='["org/a**"]'), '(as in "org/app", "ghcr.io/org/*" (one part) or "ghcr.io/**"'),
     ],
 )
 def test_knows_what_was_meant(tmp_path, text, found):
