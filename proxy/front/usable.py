@@ -14,9 +14,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.front.agents import Docker
-from proxy.front.config_types import check_types
+from proxy.front.config_types import check_types, wrong_since_29
 from proxy.oci.errors import MalformedError
-from proxy.oci.manifest import DOCKER_LIST, DOCKER_MANIFEST, IMAGE_CONFIG_TYPES, MANIFEST_TYPES, Manifest
+from proxy.oci.manifest import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    IMAGE_CONFIG_TYPES,
+    MANIFEST_TYPES,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Manifest,
+)
 from proxy.oci.members import CONFIG
 from proxy.oci.platforms import Platform
 from proxy.oci.strict_json import loads_object
@@ -28,6 +36,11 @@ _ZSTD_SINCE = (23, 0)
 # Since 23.0 Docker takes an entry without a platform for any, 386 for amd64 and arm for arm64 (pull_v2_unix.go,
 # filterManifests: platforms.Only in place of platforms.NewMatcher; measured with 20.10.24).
 _ANY_SINCE = _OTHERS_SINCE = (23, 0)
+# Before 18.09 Docker reads no OCI manifests or indexes (its release notes).
+_OCI_SINCE = (18, 9)
+# Since 29 it reads configs otherwise (`config_types`), and no entry that needs features of the system (containerd,
+# platforms/platforms.go, matcher.Match); versions between are not told apart.
+_CONFIGS_SINCE = (29, 0)
 # Names that we read, and containerd (platforms/database.go, normalizeArch), and so Docker, does not.
 _NO_ARCHITECTURES = frozenset({"armv6l", "armv7l", "i686"})
 _ROOTFS = "application/vnd.docker.image.rootfs"
@@ -46,11 +59,16 @@ _LISTS = ("os.features", "features")
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The relevant part of a config: its platform, and how many layers it and its history have."""
+    """The relevant part of a config: its platform, and how many layers it and its history have.
+
+    `os_version` is that of Windows. `newer` is the member that Docker does not read since 29.
+    """
 
     os: str
     layers: int
     history: int
+    os_version: str = ""
+    newer: str | None = None
 
 
 def why_unusable(manifest: Manifest, docker: Docker) -> str | None:
@@ -58,6 +76,8 @@ def why_unusable(manifest: Manifest, docker: Docker) -> str | None:
     document = loads_object(manifest.body, "the manifest")
     if manifest.media_type in {DOCKER_LIST, DOCKER_MANIFEST} and document.get("mediaType") is None:
         return "the manifest does not state its media type"
+    if manifest.media_type in {OCI_INDEX, OCI_MANIFEST} and _is_before(docker, _OCI_SINCE):
+        return "an OCI image, which Docker reads since 18.09"
     if manifest.is_index:
         return _why_no_child(document["manifests"] or [], docker)
     if manifest.config is not None and manifest.config.media_type not in IMAGE_CONFIG_TYPES:
@@ -82,10 +102,14 @@ def why_unusable_config(manifest: Manifest, config: Config, docker: Docker) -> s
     """Return why this Docker cannot use an image with this config, None where nothing is known against it."""
     if docker.platform is not None and config.os and config.os.lower() != docker.platform.os:
         return f"for {config.os!a:.40}, and this Docker runs on {docker.platform.os}"
+    if docker.platform is not None and docker.platform.os == "windows" and not _runs(config.os_version, docker.build):
+        return f"for Windows {config.os_version!a:.40}, newer than this host's or not to be compared with it"
     if config.layers != len(manifest.layers):
         return f"the config has {config.layers} layers, the manifest {len(manifest.layers)}"
     if config.history > config.layers:
         return "the config has more layers in its history than in its rootfs"
+    if config.newer is not None and not _is_before(docker, _CONFIGS_SINCE):
+        return f"the config has a {config.newer} that Docker does not read since 29"
     return None
 
 
@@ -98,7 +122,8 @@ def read_config(content: bytes, tokens_max: int) -> Config:
     if rootfs is None:
         raise MalformedError("the config has no rootfs")
     os, layers = _given(document, "os", ""), _given(rootfs, "diff_ids", [])
-    return Config(os, len(layers), sum(not step.get("empty_layer") for step in history))
+    steps = sum(not step.get("empty_layer") for step in history)
+    return Config(os, len(layers), steps, _given(document, "os.version", ""), wrong_since_29(document))
 
 
 def _why_no_child(entries: Sequence[Mapping[str, Any]], docker: Docker) -> str | None:
@@ -129,13 +154,15 @@ def _is_readable(platform: object) -> bool:
 def _suits(entry: Mapping[str, Any], docker: Docker, own: Platform) -> bool:
     """Return whether Docker takes the entry for its own platform, whatever variant that is."""
     os, architecture, variant = (entry.get(name) or "" for name in ("os", "architecture", "variant"))
-    if not (os or architecture or variant):
+    if not (os or architecture or variant or entry.get("os.version")) and all(entry.get(one) is None for one in _LISTS):
         return own.os != "windows" and _is_since(docker, _ANY_SINCE)
     offered = Platform.of(os.lower(), architecture.lower(), variant.lower())
     if offered.os != own.os or architecture.lower() in _NO_ARCHITECTURES:
         return False
-    if own.os == "windows":
-        return offered.architecture == own.architecture and _is_no_newer(entry.get("os.version") or "", docker.build)
+    if own.os == "windows":  # which reads no other name of an architecture (pull_v2_windows.go, filterManifests)
+        return architecture == own.architecture and _runs(entry.get("os.version") or "", docker.build)
+    if entry.get("os.features") and not _is_before(docker, _ANY_SINCE):
+        return False
     match own.architecture, offered.architecture:
         case ("amd64", "386") | ("arm64", "arm") if not _is_since(docker, _OTHERS_SINCE):
             variants = set()
@@ -150,7 +177,7 @@ def _suits(entry: Mapping[str, Any], docker: Docker, own: Platform) -> bool:
     return offered.variant in variants
 
 
-def _is_no_newer(version: str, build: int | None) -> bool:
+def _runs(version: str, build: int | None) -> bool:
     """Return whether an image for this version of Windows (`10.0.17763.1`) runs on the build of the host."""
     if not version:
         return True
@@ -160,6 +187,10 @@ def _is_no_newer(version: str, build: int | None) -> bool:
 
 def _is_since(docker: Docker, version: tuple[int, int]) -> bool:
     return docker.version is not None and docker.version >= version
+
+
+def _is_before(docker: Docker, version: tuple[int, int]) -> bool:
+    return docker.version is not None and docker.version < version
 
 
 def _given(document: Mapping[str, Any], member: str, absent: object) -> Any:  # noqa: ANN401 (of any type)

@@ -75,6 +75,14 @@ SERVER2019 = docker("windows/amd64", (24, 0), 17763)
         (OLD, [on("linux", "amd64"), "linux/amd64"], False),
         (OLD, [on("linux", "amd64", **{"os.features": "x"})], False),
         (OLD, [on("linux", "amd64", **{"os.features": ["x"]})], True),
+        (NEW, [on("linux", "amd64", **{"os.features": ["x"]})], False),
+        (NEW, [on("linux", "amd64", **{"os.features": []})], True),
+        (docker("linux/amd64", None), [on("linux", "amd64", **{"os.features": ["x"]})], False),
+        (NEW, [on("linux", "amd64", **{"os.features": ["x"]}), on("linux", "amd64")], True),
+        (NEW, [{"os.version": "1"}], False),
+        (NEW, [{"os.features": []}], False),
+        (NEW, [{"features": []}], False),
+        (NEW, [{"os.version": "", "features": None}], True),
         (ARM, [on("linux", "arm", "v7")], True),
         (ARM, [on("linux", "arm", "v6")], True),
         (ARM, [on("linux", "arm")], True),
@@ -94,6 +102,9 @@ SERVER2019 = docker("windows/amd64", (24, 0), 17763)
         (SERVER2019, [on("windows", "amd64", **{"os.version": "10.0.20348.1"})], False),
         (SERVER2019, [on("windows", "amd64", **{"os.version": "10.0"})], False),
         (SERVER2019, [on("windows", "arm64")], False),
+        (SERVER2019, [on("windows", "x86_64")], False),
+        (SERVER2019, [on("windows", "AMD64")], False),
+        (SERVER2019, [on("Windows", "amd64")], True),
         (SERVER2019, [on("linux", "amd64")], False),
         (SERVER2019, [None], False),
         (docker("windows/amd64", (24, 0)), [on("windows", "amd64", **{"os.version": "10.0.17763.5"})], False),
@@ -205,8 +216,14 @@ STEP = {"created": "2026-01-01T00:00:00Z", "created_by": "x"}
         ({"os": "windows"}, OLD, "for 'windows'"),
         ({"os": "windows"}, TOOL, None),
         ({"os": "linux"}, SERVER2019, "for 'linux'"),
+        ({"os": "windows", "os.version": "10.0.20348.1"}, SERVER2019, "for Windows '10.0.20348.1'"),
+        ({"os": "", "os.version": "10.0.20348.1"}, SERVER2019, "for Windows '10.0.20348.1'"),
+        ({"os": "windows", "os.version": "10.0.17763.1"}, docker("windows/amd64", (24, 0)), "for Windows"),
+        ({"os": "windows", "os.version": "10.0.17763.1"}, SERVER2019, None),
+        ({"os": "windows", "os.version": None}, SERVER2019, None),
+        ({"os.version": "10.0.20348.1"}, OLD, None),
         ({"architecture": "riscv64"}, OLD, None),
-        ({"rootfs": {"type": "layers", "diff_ids": ["sha256:x"]}}, OLD, "1 layers"),
+        ({"rootfs": {"type": "layers", "diff_ids": [f"sha256:{64 * '0'}"]}}, OLD, "1 layers"),
         ({"rootfs": {}}, OLD, "0 layers"),
         ({"history": None}, OLD, None),
         ({"history": [STEP] * 3}, OLD, "history"),
@@ -244,6 +261,10 @@ def test_a_config(changes, client, why):
         {"os.features": "x"},
         {"rootfs": {"type": 7, "diff_ids": []}},
         {"rootfs": {"diff_ids": [None]}},
+        {"rootfs": {"diff_ids": ["sha256:x"]}},
+        {"rootfs": {"diff_ids": [f"sha256:{64 * 'A'}"]}},
+        {"rootfs": {"diff_ids": [f"sha512:{128 * '0'}"]}},
+        {"rootfs": {"diff_ids": [64 * "0"]}},
         {"history": [None]},
         {"history": [STEP | {"empty_layer": "true"}]},
         {"history": [STEP | {"created": "never"}]},
@@ -296,3 +317,43 @@ PROCESS = {
 )
 def test_a_config_that_docker_can_read(changes):
     assert read(**changes).layers == len(CONFIG["rootfs"]["diff_ids"])
+
+
+UNKNOWN = docker("linux/amd64", None)
+
+
+@pytest.mark.parametrize("part", ["config", "container_config"])
+@pytest.mark.parametrize(
+    ("process", "fits"),
+    [
+        ({"ExposedPorts": {"8000-8010/tcp": {}}}, False),
+        ({"ExposedPorts": {"http/tcp": {}}}, False),
+        ({"ExposedPorts": {"65536": {}}}, False),
+        ({"ExposedPorts": {"80/tcp": {}, "/tcp": {}}}, False),
+        ({"ExposedPorts": {f"{'9' * 5000}": {}}}, False),
+        ({"ExposedPorts": {" 80": {}}}, False),
+        ({"ExposedPorts": {"+80": {}}}, False),
+        ({"ExposedPorts": {"80/tcp": {}, "53/UDP": None, "080": {}, "65535/": {}, "": {}}}, True),
+        ({"ExposedPorts": None, "Cmd": None}, True),
+        ({"Cmd": "/bin/true"}, False),
+        ({"Entrypoint": "/bin/true"}, False),
+        ({"Shell": "/bin/sh"}, False),
+        ({"Cmd": ["/bin/true"], "Entrypoint": [], "Shell": ["/bin/sh", None]}, True),
+    ],
+)
+def test_configs_that_docker_does_not_read_since_29(part, process, fits):
+    config = read(**{part: process})
+    for client, is_fit in ((OLD, True), (docker("linux/amd64", (28, 5)), True), (NEW, fits), (UNKNOWN, fits)):
+        found = why_unusable_config(manifest(), config, client)
+        assert found is None if is_fit else "since 29" in found
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"), [((1, 13), False), ((18, 6), False), ((18, 9), True), ((29, 0), True), (None, True)]
+)
+def test_oci_since_docker_18_09(version, fits):
+    client = docker("linux/amd64", version)
+    for made in (manifest(), an_index(on("linux", "amd64"))):
+        assert (why_unusable(made, client) is None) is fits
+    for made in (manifest(of=LISTED), an_index(on("linux", "amd64"), media_type=DOCKER_LIST)):
+        assert why_unusable(made, client) is None
