@@ -25,7 +25,14 @@ from proxy.oci.manifest import (
 )
 from proxy.oci.reference import Reference, Repository
 from proxy.upstream.admission import BLOBS_MAX, PULLS_MAX, Admission, Use
-from proxy.upstream.answers import GENERIC_TYPES, manifest_type, media_type, off_the_loop
+from proxy.upstream.answers import (
+    GENERIC_TYPES,
+    TransientError,
+    UnreachableError,
+    manifest_type,
+    media_type,
+    off_the_loop,
+)
 from proxy.upstream.auth import Authenticator
 from proxy.upstream.blobs import OK, PARTIAL, RANGE_NOT_SATISFIABLE, BlobStream, blob_stream
 from proxy.upstream.breaker import Breaker
@@ -33,7 +40,7 @@ from proxy.upstream.dialling import Guard
 from proxy.upstream.endpoint import Endpoint, Limits
 from proxy.upstream.heads import NOT_MEANT, NOT_OFFERED, Heads
 from proxy.upstream.links import Continuation, next_query, with_query
-from proxy.upstream.listing import LISTING_BYTES_MAX, all_referrers, read_tags
+from proxy.upstream.listing import TAGS_BYTES_MAX, all_referrers, read_tags
 from proxy.upstream.observer import Observer
 from proxy.upstream.pool import Pool
 from proxy.upstream.retry import Backoff
@@ -209,7 +216,7 @@ class Upstream:
                 )
             what = f"list of tags of {repository.path}"
             request = Request("GET", url, self._base.path(repository), what)
-            response, body = await self._fetch(Use.LIST, repository, request, LISTING_BYTES_MAX)
+            response, body = await self._fetch(Use.LIST, repository, request, TAGS_BYTES_MAX)
             tags = await off_the_loop(read_tags, self._whole_listing(body))
             following = next_query(response, self._name, url)
             return tags, (following.last or following) if following is not None else None
@@ -239,6 +246,12 @@ class Upstream:
             response, _ = await self._fetch(Use.PULL, repository, request, 0)
         except UpstreamDeniedError:  # a 401 that names no challenge that we can answer
             return None
+        except UnreachableError:
+            raise
+        except TransientError as err:
+            if err.rate_limited:
+                raise
+            return None  # cut, or closed without an answer
         return None if response.status in NOT_MEANT else response
 
     async def _fetch(
@@ -258,8 +271,8 @@ class Upstream:
             raise UpstreamDeniedError(str(err), may_be_absence=self._endpoint.denied_is_absent) from None
 
     def _whole_listing(self, body: bytes) -> bytes:
-        if len(body) > LISTING_BYTES_MAX:
-            raise UnavailableError(f"{self._name} sent a list longer than {LISTING_BYTES_MAX} bytes")
+        if len(body) > TAGS_BYTES_MAX:
+            raise UnavailableError(f"{self._name} sent a list longer than {TAGS_BYTES_MAX} bytes")
         return body
 
     def _left_alone(self, *, is_open: bool) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 # Long enough to save most of the requests in vain, short enough that a proxy that was repaired is noticed.
 AVOIDED_SECONDS = 600.0
-# Statuses with which some registries, and storage behind a URL that is signed for GET, answer a HEAD though a GET
-# works. Not 429, which applies to both.
-NOT_MEANT = frozenset({400, 401, 403, 404, 500, 502, 503, 504})
 # Statuses that are about the method alone.
 NOT_OFFERED = frozenset({405, 501})
+# Statuses with which some registries, what stands before them, and storage behind a URL that is signed for GET answer a
+# HEAD though a GET works: any failure (Cloudflare has its own, 520 to 530). Not 429, which applies to both.
+NOT_MEANT = frozenset(range(400, 600)) - NOT_OFFERED - {429}
 
 
 class Heads:

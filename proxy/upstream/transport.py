@@ -21,7 +21,7 @@ from proxy.upstream.retry import Backoff
 # Registry, front server, storage: one or two are usual; Go's http.Client gives up after 10.
 REDIRECTS_MAX = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_OK, _UNAUTHORIZED = 200, 401
+_OK, _REDIRECTION, _UNAUTHORIZED = 200, 300, 401
 _DRAINED_BYTES = 64 * 1024
 
 
@@ -96,7 +96,8 @@ class Transport:
         if response.status not in request.accepted:
             text = await reason_of(response, secrets_in(authorization))
             raise status_error(server, response.status, response.headers, request.what, text)
-        check_identity(server, response.headers)
+        if response.status < _REDIRECTION:  # of an error that is accepted only the status is used
+            check_identity(server, response.headers)
 
     async def _challenges(self, response: ClientResponse) -> tuple[Challenge, ...]:
         """Return the challenges of a 401, or, as some registries challenge only there, those of `/v2/`."""

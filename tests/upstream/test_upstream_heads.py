@@ -9,21 +9,26 @@ from proxy.demo.images import image
 from proxy.oci.digest import Digest
 from proxy.oci.errors import NotFoundError, UnavailableError, UpstreamDeniedError
 from proxy.oci.reference import Reference
+from proxy.upstream.answers import UnreachableError
 from proxy.upstream.heads import AVOIDED_SECONDS
 
 IMAGE = image("web")
 TAG = Reference(REPOSITORY, tag="v1")
 BLOB = b"0123456789" * 1000
-FAILING = [400, 401, 403, 404, 405, 500, 501, 502, 503, 504]
+HEADERS = {401: {"WWW-Authenticate": "Digest realm=x"}, 404: {"Content-Encoding": "gzip"}}
+CUT = 0
+FAILING = [CUT, 400, 401, 403, 404, 405, 406, 410, 415, 418, 422, 451, 500, 501, 502, 503, 504, 507, 520, 530]
 
 
 def registry(heads, gets, asked):
-    """Answer HEAD with that status, and GET with that one; write down what was asked."""
+    """Answer HEAD with that status, or cut it (0), and GET with that one; write down what was asked."""
 
     async def handle(request):
         asked.append(request.method)
+        if request.method == "HEAD" and not heads:
+            request.transport.abort()
         if request.method == "HEAD":
-            return web.Response(status=heads, headers={"WWW-Authenticate": "Digest realm=x"} if heads == 401 else {})
+            return web.Response(status=heads or 500, headers=HEADERS.get(heads, {}))
         body = BLOB if "/blobs/" in request.path else IMAGE.body
         return web.Response(status=gets, body=body, content_type=IMAGE.media_type)
 
@@ -65,7 +70,8 @@ ASKS = {
 
 @pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS.keys())
 @pytest.mark.parametrize(
-    ("status", "error"), [(404, NotFoundError), (403, UpstreamDeniedError), (500, UnavailableError)]
+    ("status", "error"),
+    [(404, NotFoundError), (410, NotFoundError), (403, UpstreamDeniedError), (500, UnavailableError)],
 )
 async def test_where_both_fail_the_get_says_why_and_nothing_is_remembered(status, error, ask):
     asked = []
@@ -85,3 +91,12 @@ async def test_a_rate_limit_counts_both(ask):
             await ask(upstream)
     assert caught.value.rate_limited
     assert set(asked) == {"HEAD"}
+
+
+async def test_nobody_there_is_not_asked_again_with_a_get():
+    async with listening(registry(CUT, 200, [])) as url:
+        pass
+    async with upstream_at(url) as upstream:
+        for ask in ASKS.values():
+            with pytest.raises(UnreachableError):
+                await ask(upstream)
