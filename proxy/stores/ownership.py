@@ -66,8 +66,9 @@ def unsafe_state(folder: Path, parts: Iterable[str], user: User) -> Unsafe | Non
     opened. Raises OSError where the links of the path lead in a circle.
     """
     found = unsafe_path(folder, user, whole=folder)
-    for part in parts:
-        found = found or unsafe_path(folder / part, user, whole=folder) or _unsafe_below(folder / part, user, folder)
+    for path in (folder / part for part in parts):
+        whole = _followed(path) if path.is_symlink() else folder
+        found = found or unsafe_path(path, user, whole) or _unsafe_below(path, user, whole)
     return found
 
 
@@ -179,16 +180,28 @@ def _unsafe_below(folder: Path, user: User, whole: Path, depth: int = DEPTH_MAX)
         found = sorted(os.scandir(folder), key=lambda it: it.name)
     except OSError:  # no folder, or none that we may read
         return None
-    for one in found:
+    for one in found:  # files of content are many, and looked at when they are opened
         with suppress(FileNotFoundError):  # evicted just now
-            status = one.stat(follow_symlinks=False)
-            fault = _unsafe_end(one.path, status, user, whole)
-            # Files of content are many, and looked at when they are opened.
-            if fault is None and depth > 1 and stat.S_ISDIR(status.st_mode) and not _holds_content(folder):
-                fault = _unsafe_below(Path(one.path), user, whole, depth - 1)
+            fault = _unsafe_entry(one, user, whole, 0 if _holds_content(folder) else depth - 1)
             if fault is not None:
                 return fault
     return None
+
+
+def _unsafe_entry(entry: os.DirEntry[str], user: User, whole: Path, depth: int) -> Unsafe | None:
+    """Check what is in a folder of the state. A link is ours, but what it leads to may be anybody's: it is followed."""
+    status = entry.stat(follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        whole = _followed(Path(entry.path))
+        fault = unsafe_path(Path(entry.path), user, whole)
+    else:
+        fault = _unsafe_end(entry.path, status, user, whole)
+    return fault or (_unsafe_below(Path(entry.path), user, whole, depth) if depth and entry.is_dir() else None)
+
+
+def _followed(link: Path) -> Path:
+    """Return what a repair is to set right: neither `chmod -R` nor `chown -R` follows links."""
+    return Path(os.path.realpath(link))  # unlike Path.resolve, never an error
 
 
 def _holds_content(folder: Path) -> bool:

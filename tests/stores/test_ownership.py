@@ -104,6 +104,59 @@ def test_what_another_group_may_write_is_not_believed(state, place):
     assert fault_of(state).repair == f"run: chmod -R go-w {state}"
 
 
+LINKED = ["content", "content/sha256", "content/sha256/ab", "trust", "trust/public-good", "trust/public-good/metadata"]
+LINKED_FILES = [DATABASE, "trust/public-good/trusted_root.json", "trust/public-good/metadata/1.json"]
+
+
+def moved_behind_a_link(state, part):
+    """Move a part of the state elsewhere, with a link in its place; return the folder that it is in."""
+    elsewhere = state.parent.parent / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    shutil.move(state / part, elsewhere / "part")
+    (state / part).symlink_to(elsewhere / "part")
+    return elsewhere
+
+
+@pytest.mark.parametrize("part", [*LINKED, *LINKED_FILES])
+def test_what_a_link_in_the_state_leads_to_is_looked_at(state, part):
+    elsewhere = moved_behind_a_link(state, part)
+    assert fault_of(state) is None
+    elsewhere.chmod(0o777)
+    assert fault_of(state).what == f"{elsewhere} may be written by every user (mode 0777)"
+    elsewhere.chmod(0o700)
+    (elsewhere / "part").chmod(0o666 if part in LINKED_FILES else 0o777)
+    assert f"{elsewhere / 'part'} may be written by every user" in fault_of(state).what
+
+
+@pytest.mark.parametrize("part", ["trust", "trust/public-good"])
+def test_what_lies_behind_a_link_in_the_state_is_looked_at(state, part):
+    moved_behind_a_link(state, part)
+    (state / "trust/public-good/trusted_root.json").chmod(0o666)
+    found = fault_of(state)
+    assert "trusted_root.json may be written by every user (mode 0666)" in found.what
+    subprocess.run(["sh", "-c", found.repair.removeprefix("run: ")], check=True)  # noqa: S603, S607 (our own)
+    assert fault_of(state) is None
+
+
+@needs_root
+@pytest.mark.parametrize("part", [*LINKED, *LINKED_FILES])
+def test_what_a_link_in_the_state_leads_to_is_no_strangers(state, part):
+    elsewhere = moved_behind_a_link(state, part)
+    os.chown(elsewhere / "part", STRANGER, 0)
+    found = fault_of(state)
+    assert f"{elsewhere / 'part'} belongs to user {STRANGER}" in found.what
+    subprocess.run(["sh", "-c", found.repair.rpartition("run: ")[2]], check=True)  # noqa: S603, S607 (our own)
+    assert fault_of(state) is None
+
+
+def test_links_in_the_state_that_lead_nowhere_or_in_a_circle(state):
+    (state / "trust" / "gone").symlink_to("nowhere")
+    assert fault_of(state) is None
+    (state / "trust" / "circle").symlink_to("circle")
+    with pytest.raises(OSError, match="Too many levels"):
+        fault_of(state)
+
+
 @needs_root
 def test_a_volume_of_kubernetes_is_believed(state):
     """It is root's, of the Pod's fsGroup, with the setgid bit; what is in it is ours."""
