@@ -175,7 +175,16 @@ def config_of(image: Image, **changes: object) -> tuple[str, bytes, Image]:
     return *entries({"os": "linux", "architecture": content.ARCHITECTURE}, image=made), made
 
 
+def rooted(image: Image, *diff_ids: str) -> tuple[str, bytes, Image]:
+    return config_of(image, rootfs={"type": "layers", "diff_ids": list(diff_ids)})
+
+
+def on_this(image: Image, **members: object) -> tuple[str, bytes]:
+    return entries({"os": "linux", "architecture": content.ARCHITECTURE, **members}, image=image)
+
+
 UNUSABLE = {
+    "layers of another algorithm": lambda image: rooted(image, *["sha512:" + 128 * "0"] * len(image.blobs[1:])),
     "nested index": nested,
     "nested index, listed as an image": nested_as_image,
     "label that is a number": lambda image: config_of(image, config={"Labels": {"version": 7}}),
@@ -217,6 +226,28 @@ def test_a_tag_that_moves_to_what_docker_cannot_use_is_held(setting: Setting, ma
         assert box_lab.hub.settle() == [], pulled.output
     assert pulled.code, pulled.output
     assert "this Docker cannot use it" in pulled.output, pulled.output
+
+
+NEWER = {
+    "ports that are a range": lambda image: config_of(image, config={"ExposedPorts": {"8000-8010/tcp": {}}}),
+    "command that is no list": lambda image: config_of(image, config={"Cmd": "/bin/true"}),
+    "features of the system": lambda image: on_this(image, **{"os.features": ["x"]}),
+    "version and no system": lambda image: entries({"os.version": "1"}, image=image),
+    "list of no features": lambda image: entries({"os.features": []}, image=image),
+}
+
+
+@pytest.mark.parametrize("make", NEWER.values(), ids=NEWER)
+def test_what_newer_versions_do_not_read(setting: Setting, make) -> None:
+    """Held, or the image arrives."""
+    base = content.single("newer").image
+    media_type, body, *children = make(base)
+    listed = tuple(children or [base]) if media_type == OCI_INDEX else ()
+    image = setting.put("newer", Image(media_type, body, base.blobs, listed))
+    with setting.sealgate() as url, setting.stage.lab.box() as box, dockerd(box, url) as docker:
+        pulled = docker("pull", image.by_tag)
+    assert setting.stage.lab.hub.settle() == [], pulled.output
+    assert not pulled.code or "this Docker cannot use it" in pulled.output, pulled.output
 
 
 def test_all_tags_are_held_where_their_list_cannot_be_had(setting: Setting) -> None:
