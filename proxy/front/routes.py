@@ -22,8 +22,9 @@ _SHAPE = re.compile(
 )
 # Whatever can be taken for a pull.
 _PULL = re.compile(r".*/(?P<kind>manifests|blobs)/(?P<reference>.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
-# moby, dockerversion/useragent.go; daemon/containerd/resolver.go adds the second word.
-_CLASSIC_DOCKER = re.compile(r"docker/(?!.*containerd-client/)", re.ASCII | re.DOTALL)
+# moby, dockerversion/useragent.go; daemon/containerd/resolver.go adds the second word. What follows `UpstreamClient(`
+# the program says that uses Docker, which may be called anything.
+_CLASSIC_DOCKER = re.compile(r"docker/(?!(?:(?! UpstreamClient\().)* containerd-client/)", re.ASCII | re.DOTALL)
 _NS = re.compile(r"(?:^|&)ns(?:=|&|$)", re.ASCII)
 # The header that only containers/image (podman, skopeo, buildah, CRI-O) sends in requests; measured.
 CONTAINERS_IMAGE_HEADER = "Docker-Distribution-API-Version"

@@ -177,6 +177,11 @@ STORE = "docker/29.0.0 go/go1.25.1 os/linux arch/amd64 containerd-client/v2.3.3 
         ("ghcr.io/team/app", "curl/8", True),
         ("ghcr.io/team/app", STORE, True),
         ("ghcr.io/team/app", DOCKER, False),
+        ("ghcr.io/team/app", f"{STORE} UpstreamClient(docker/29)", True),
+        # what a program that uses Docker says of itself
+        ("ghcr.io/team/app", "docker/29.0.0 go/go1.25.1 UpstreamClient(x containerd-client/v2.3.3)", False),
+        ("ghcr.io/team/app", "docker/29.0.0 UpstreamClient(x UpstreamClient(containerd-client/v2.3.3)", False),
+        ("ghcr.io/team/app", "docker/29.0.0 my-containerd-client/1", False),
         ("GHCR.IO/team/app", "", True),
         ("index.docker.io/app", "", True),
         ("localhost:5000/app", "", True),
