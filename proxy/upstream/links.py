@@ -17,8 +17,9 @@ from proxy.oci.errors import MalformedError, UnavailableError
 QUERY_CHARS_MAX = 4096
 # RFC 3986, section 3.4, without the quotes that RFC 8288 needs none of.
 _QUERY = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@/?%\[\]|]+", re.ASCII)
-_LINK = re.compile(r"<(?P<target>[^<>]*)>(?P<parameters>(?:\s*;\s*[^;,=\s]+(?:\s*=\s*(?:\"[^\"]*\"|[^\s;,\"]*))?)*)")
-_REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]*))", re.IGNORECASE)
+_VALUE = r"(?:\"(?:[^\"\\]|\\.)*\"|[^\s;,\"]*)"
+_LINK = re.compile(rf"<(?P<target>[^<>]*)>(?P<parameters>(?:\s*;\s*[^;,=\s]+(?:\s*=\s*{_VALUE})?)*)")
+_PARAMETER = re.compile(rf";\s*(?P<name>[^;,=\s]+)(?:\s*=\s*(?P<value>{_VALUE}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,28 @@ def with_query(url: URL, query: str) -> URL:
 
 
 def next_target(response: ClientResponse) -> str | None:
-    """Return the target of the first `Link` whose relations include `next`, as it is written; None where none has."""
+    """Return the target of the first `Link` whose relations include `next`, as it is written; None where none has.
+
+    A link with a query and without any relation counts where no other does: containers/image and go-containerregistry
+    look at no relation, and a list must not end in silence where theirs goes on.
+    """
+    unnamed = None
     for header in response.headers.getall(hdrs.LINK, []):
         for link in _LINK.finditer(header):
-            relation = _REL.search(link["parameters"])
-            if relation is not None and "next" in (relation[1] or relation[2] or "").lower().split():
-                return link["target"]
+            relations = _relations(link["parameters"])
+            if relations is None:
+                unnamed = unnamed or (link["target"].strip() if "?" in link["target"] else None)
+            elif "next" in relations:
+                return link["target"].strip()
+    return unnamed
+
+
+def _relations(parameters: str) -> list[str] | None:
+    """Return the relations of a link, in lower case; None where it states none.
+
+    The first `rel` counts (RFC 8288, section 3.3).
+    """
+    for one in _PARAMETER.finditer(parameters):
+        if one["name"].lower() == "rel":
+            return (one["value"] or "").strip("\"'").lower().split()
     return None
