@@ -26,6 +26,7 @@ from proxy.oci.errors import MalformedError, RegistryError, UnavailableError
 from proxy.oci.manifest import MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
 from proxy.policy.model import Decision, Mode
+from proxy.stores.grants import Rank
 from proxy.upstream.admission import Use
 from proxy.upstream.table import Upstreams
 from proxy.verdict import Accepted
@@ -238,7 +239,9 @@ class Front:
             return response
         if request.method == "GET":
             self._blobs.prefetch(repository, pulled.manifest)
-        if pulled.rules is self._gate.rules:
+        # An index may be named as an image from now on, which is not seen here.
+        may_change = docker is not None and asked.by_digest and pulled.manifest.is_index
+        if pulled.rules is self._gate.rules and not may_change:
             holds = partial(self._blobs.configs.are_here, pulled.manifest) if docker is not None else always
             self._warm.put(request, response, pulled.expires, holds)
         return response
@@ -257,13 +260,11 @@ class Front:
             return pulled, None
         if pulled.decision is None:  # a signature or another document, which tools read and Docker cannot use
             return pulled, "it is no image" if docker.named else None
-        # Docker does not look at the type in the entry, and cannot be held in an index in an index (`usable`).
-        named = (reference.repository, pulled.manifest.digest, MANIFEST_TYPES)
+        # Docker does not look at the type in the entry, and cannot be held in an index in an index (`usable`). An index
+        # that is refused is not followed by Docker, and may be pushed by anybody.
+        named = (reference.repository, pulled.manifest.digest, MANIFEST_TYPES, Rank.SERVED)
         if docker.named and pulled.manifest.is_index and await self._gate.is_named_as(*named):
-            return (
-                pulled,
-                "an index, where an index of this repository names an image",
-            )
+            return pulled, "an index, where an index of this repository names an image"
         try:
             return pulled, await self._blobs.configs.why_unusable(reference.repository, pulled.manifest, docker)
         except RegistryError as err:

@@ -169,9 +169,15 @@ class Gate:
             self._grants.put((repository, digest), grant, self._clock(), grant.expires)
         return grant
 
-    async def is_named_as(self, repository: Repository, digest: Digest, types: Collection[str]) -> bool | None:
-        """Return whether a manifest of this repository names content as one of these types; None where none does."""
+    async def is_named_as(
+        self, repository: Repository, digest: Digest, types: Collection[str], worst: Rank = Rank.REFUSED
+    ) -> bool | None:
+        """Return whether a manifest of this repository names content as one of these types; None where none does.
+
+        Only manifests of this rank or a better one count.
+        """
         parents = await self._memory.memberships.parents(repository, digest)
+        parents = [parent for parent in parents if parent.rank <= worst]
         return any(parent.member.media_type in types for parent in parents) if parents else None
 
     # From bytes to a decision

@@ -187,6 +187,30 @@ async def test_an_index_that_is_listed_as_an_image_is_held(lies):
             assert "no image for" in await held(stack, by_tag, **DOCKER)
 
 
+@pytest.mark.parametrize("signed", [True, False])
+async def test_only_an_index_that_is_served_makes_an_image_of_another(signed):
+    """Who may push cannot keep a signed index from Docker by an unsigned one; and a signed one counts at once."""
+    inner, made = index([GOOD]), Registry()
+    entry = {"digest": str(inner.digest), "size": len(inner.body), "platform": {"os": "linux", "architecture": "amd64"}}
+    entry["mediaType"] = OCI_MANIFEST
+    outer = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
+    inner.add_to(made, "library/nested", "inner")
+    Image(OCI_INDEX, outer, (), (inner,)).add_to(made, "library/nested", "outer")
+    sign(made, "library/nested", OCI_INDEX, inner.body)
+    if signed:
+        sign(made, "library/nested", OCI_INDEX, outer)
+    by_digest = f"/v2/library/nested/manifests/{inner.digest}"
+    async with serve(made) as url, running(url) as stack:
+        for _ in range(2 * signed):  # the second time from memory, if at all
+            assert (await stack.get(by_digest, **DOCKER))[0] == 200
+        status = (await stack.get("/v2/library/nested/manifests/outer", **CRANE))[0]
+        assert (status == 200) is signed
+        if signed:
+            assert "names an image" in await held(stack, by_digest, **DOCKER)
+        else:
+            assert (await stack.get(by_digest, **DOCKER))[0] == 200
+
+
 async def test_a_slow_config_is_no_answer(tmp_path, monkeypatch):
     monkeypatch.setattr("proxy.front.server.MANIFEST_SECONDS", 0.2)
     never = asyncio.Event()
