@@ -120,21 +120,21 @@ class Bounded(web.RequestHandler):
             super().data_received(data)
             return
         heads, unreadable = self._heads.feed(data)
-        if heads:
-            self._last = heads[-1]
-            self._pass_on(heads[0] if len(heads) == 1 else b"".join(heads), len(heads))
+        for head in heads:  # one by one: aiohttp drops what it was given together with a head that it cannot read
+            self._last = head
+            self._pass_on(head)
         if unreadable is not None:
             self._pass_on_unreadable(unreadable)
         self._watch(is_new=bool(heads))
 
-    def _pass_on(self, content: bytes, number: int) -> None:
-        self.pending += number
+    def _pass_on(self, content: bytes) -> None:
+        self.pending += 1
         self.asked_at = asyncio.get_running_loop().time()
         super().data_received(content)
 
     def _pass_on_unreadable(self, unreadable: Unreadable) -> None:
         self._unreadable = unreadable
-        self._pass_on(STAND_IN, 1)
+        self._pass_on(STAND_IN)
 
     def _watch(self, *, is_new: bool) -> None:
         """Begin or end the time that a head has."""

@@ -22,6 +22,8 @@ from proxy.upstream.table import Upstreams
 
 # One page of tags, as large as Docker Hub's own.
 TAGS_PAGE_MAX = 1000
+# Of 2**63 - 1: clients that want all tags ask for as many as their integers hold.
+_N_DIGITS_MAX = 19
 _Last = str | Continuation | None
 
 
@@ -39,7 +41,7 @@ class Tags:
         """
         query = asked.query or {}
         n = query.get("n", str(TAGS_PAGE_MAX))
-        if not (n.isascii() and n.isdigit() and len(n) <= 6):  # noqa: PLR2004 (six digits are more than a page has)
+        if not (n.isascii() and n.isdigit() and len(n) <= _N_DIGITS_MAX):
             raise MalformedError(f"n={n[:20]!r} is not a number of tags")
         position = Position.parse(query.get("last"), query.get("continuation"))
         key = (repository, min(int(n), TAGS_PAGE_MAX), position.last)

@@ -81,6 +81,20 @@ UNREADABLE = {
 }
 
 
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        ((HEAD + b"\r\n") * 2 + HEAD + b"bad\0: x\r\n\r\n" + HEAD + b"\r\n", [b"200", b"200", b"400"]),
+        (HEAD + b"Connection: close\r\n\r\n" + HEAD + b"\r\n", [b"200"]),
+        ((HEAD + b"\r\n") * 2 + HEAD + b"Connection: close\r\n\r\n", [b"200"] * 3),
+        (b"GET / HTTP/1.0\r\n\r\n" + HEAD + b"\r\n", [b"200"]),
+    ],
+)
+async def test_requests_in_one_piece_are_answered_up_to_the_last_that_counts(served, sent, statuses):
+    answer = await answered(await served.connect(), sent)
+    assert re.findall(rb"HTTP/1[.][01] ([0-9]{3}) ", answer) == statuses
+
+
 @pytest.mark.parametrize("case", UNREADABLE)
 async def test_what_cannot_be_read_is_answered_without_a_word_of_it(served, caplog, case):
     sent, status, reason = UNREADABLE[case]

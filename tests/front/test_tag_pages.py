@@ -144,6 +144,24 @@ async def test_neither_many_tags_nor_odd_ones_lose_a_list(tags):
     assert (status, json.loads(body)["tags"]) == (200, tags if len(tags) > 10 else ["v1"])
 
 
+@pytest.mark.parametrize(
+    ("n", "asked"), [("0", "0"), ("7", "7"), ("1000", "1000"), ("9" * 7, "1000"), (str(2**63 - 1), "1000")]
+)
+async def test_a_client_may_want_any_number_of_tags(n, asked):
+    seen = []
+    async with listening(registry(by_last, seen)) as url, running(url) as stack:
+        assert (await stack.get(f"/v2/team/app/tags/list?n={n}"))[0] == 200
+    assert seen == [f"/v2/team/app/tags/list?n={asked}"]
+
+
+@pytest.mark.parametrize("n", ["", "-1", "+1", "1.0", "x", "9" * 20, "%D9%A1"])
+async def test_what_is_no_number_of_tags(n):
+    seen = []
+    async with listening(registry(by_last, seen)) as url, running(url) as stack:
+        assert (await stack.get(f"/v2/team/app/tags/list?n={n}"))[0] == 400
+    assert seen == []
+
+
 def token(query, page="1"):
     return f"{page}.{urlsafe_b64encode(query.encode()).decode().rstrip('=')}"
 
