@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from e2e import content, lab
-from e2e.clients import CLIENTS, dockerd
+from e2e.clients import CLIENTS, Client, dockerd
 from e2e.flaky import Flaky, flaky
 from e2e.lab import Outcome
 from e2e.sandbox import Box, Ended
@@ -248,6 +248,32 @@ def test_what_newer_versions_do_not_read(setting: Setting, make) -> None:
         pulled = docker("pull", image.by_tag)
     assert setting.stage.lab.hub.settle() == [], pulled.output
     assert not pulled.code or "this Docker cannot use it" in pulled.output, pulled.output
+
+
+@pytest.mark.parametrize("how", ["cut", "wrong"])
+def test_a_layer_that_cannot_be_had(setting: Setting, how: str) -> None:
+    image = setting.put("layerless", content.single("layerless").image)
+    setting.upstream.faults[blob(image, image.image.blobs[1])] = how
+    with setting.sealgate() as url, setting.stage.lab.box() as box, dockerd(box, url):
+        pulled = pull_for(box, image.by_tag, 150)
+    assert setting.stage.lab.hub.settle() == [], pulled.output
+    assert pulled.code, pulled.output
+
+
+MIRRORS = [client for client in CLIENTS if client.name in {"containerd mirror", "podman mirror", "skopeo mirror"}]
+
+
+@pytest.mark.parametrize("client", MIRRORS, ids=lambda client: client.name)
+def test_other_clients_do_not_ask_the_hub_for_what_they_cannot_use(setting: Setting, client: Client) -> None:
+    """They give an accepted image up, and do not begin again elsewhere."""
+    with setting.sealgate() as url:
+        for number, make in enumerate((UNUSABLE | NEWER).values()):
+            base = content.single("unusable").image
+            media_type, body, *children = make(base)
+            listed = tuple(children or [base]) if media_type == OCI_INDEX else ()
+            image = setting.put(f"unusable{number}", Image(media_type, body, base.blobs, listed))
+            record = setting.stage.lab.pull("unusable", client, url, image, "by_tag")
+            assert not record.hub, str(record)
 
 
 def test_all_tags_are_held_where_their_list_cannot_be_had(setting: Setting) -> None:
