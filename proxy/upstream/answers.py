@@ -176,14 +176,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, wait.total_seconds())
 
 
-def check_identity(server: str, headers: CIMultiDictProxy[str]) -> None:
-    """Refuse an encoded body: its bytes would not be those that the digest names (RFC 9110, section 8.4).
+def is_encoded(headers: CIMultiDictProxy[str]) -> bool:
+    """Return whether a body is encoded: its bytes are not those that the digest names (RFC 9110, section 8.4).
 
     Values that are no encoding are ignored, as nothing is decoded here: the digest is of the bytes as they arrive.
     """
     codings = ",".join(headers.getall(hdrs.CONTENT_ENCODING, [])).lower().split(",")
-    if not {one.strip() for one in codings} <= _NO_ENCODINGS:
-        raise UnavailableError(f"{server} encodes the content though it was asked not to")
+    return not {one.strip() for one in codings} <= _NO_ENCODINGS
 
 
 async def read_at_most(response: ClientResponse, limit: int) -> bytes:

@@ -29,6 +29,7 @@ from proxy.upstream.answers import (
     GENERIC_TYPES,
     TransientError,
     UnreachableError,
+    is_encoded,
     manifest_type,
     media_type,
     off_the_loop,
@@ -252,7 +253,8 @@ class Upstream:
             if err.rate_limited:
                 raise
             return None  # cut, or closed without an answer
-        return None if response.status in NOT_MEANT else response
+        # A front server that encodes for a HEAD, which has nothing to encode, states another length.
+        return None if response.status in NOT_MEANT or is_encoded(response.headers) else response
 
     async def _fetch(
         self, use: Use, repository: Repository, request: Request, limit: int

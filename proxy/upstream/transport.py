@@ -8,7 +8,7 @@ from aiohttp import ClientResponse, hdrs
 from yarl import URL
 
 from proxy.oci.errors import MalformedError, UnavailableError
-from proxy.upstream.answers import check_identity, network_errors, read_at_most, reason_of, status_error
+from proxy.upstream.answers import is_encoded, network_errors, read_at_most, reason_of, status_error
 from proxy.upstream.auth import Authenticator, secrets_in
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.challenge import Challenge, parse_challenges
@@ -96,8 +96,9 @@ class Transport:
         if response.status not in request.accepted:
             text = await reason_of(response, secrets_in(authorization))
             raise status_error(server, response.status, response.headers, request.what, text)
-        if response.status < _REDIRECTION:  # of an error that is accepted only the status is used
-            check_identity(server, response.headers)
+        # Of an error that is accepted only the status is used, and a HEAD has no body.
+        if response.status < _REDIRECTION and request.method != hdrs.METH_HEAD and is_encoded(response.headers):
+            raise UnavailableError(f"{server} encodes the content though it was asked not to")
 
     async def _challenges(self, response: ClientResponse) -> tuple[Challenge, ...]:
         """Return the challenges of a 401, or, as some registries challenge only there, those of `/v2/`."""

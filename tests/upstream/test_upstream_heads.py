@@ -100,3 +100,27 @@ async def test_nobody_there_is_not_asked_again_with_a_get():
         for ask in ASKS.values():
             with pytest.raises(UnreachableError):
                 await ask(upstream)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "asked"), [("gzip", ["HEAD", "GET"]), ("br", ["HEAD", "GET"]), ("identity", ["HEAD"])]
+)
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS.keys())
+async def test_a_head_that_is_encoded_says_nothing(encoding, asked, ask):
+    seen = []
+
+    async def handle(request):
+        seen.append(request.method)
+        headers = {"Content-Encoding": encoding} if request.method == "HEAD" else {}
+        body = BLOB if "/blobs/" in request.path else IMAGE.body
+        digest = {"Docker-Content-Digest": str(Digest.of(body)), "Content-Type": IMAGE.media_type}
+        return web.Response(
+            body=body if request.method == "GET" or not is_encoded(headers) else b"short", headers=headers | digest
+        )
+
+    def is_encoded(headers):
+        return headers.get("Content-Encoding") not in {None, "identity"}
+
+    async with listening(handle) as url, upstream_at(url) as upstream:
+        assert await ask(upstream) in {IMAGE.digest, len(BLOB)}
+    assert seen == asked
