@@ -67,7 +67,8 @@ def unsafe_state(folder: Path, parts: Iterable[str], user: User) -> Unsafe | Non
     """
     found = unsafe_path(folder, user, whole=folder)
     for path in (folder / part for part in parts):
-        whole = _followed(path) if path.is_symlink() else folder
+        # Unlike Path.is_symlink never an error: not either where we may not look.
+        whole = _followed(path) if os.path.islink(path) else folder  # noqa: PTH114
         found = found or unsafe_path(path, user, whole) or _unsafe_below(path, user, whole)
     return found
 

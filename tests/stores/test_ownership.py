@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,20 @@ def test_what_a_link_in_the_state_leads_to_is_no_strangers(state, part):
     assert f"{elsewhere / 'part'} belongs to user {STRANGER}" in found.what
     subprocess.run(["sh", "-c", found.repair.rpartition("run: ")[2]], check=True)  # noqa: S603, S607 (our own)
     assert fault_of(state) is None
+
+
+@needs_root
+def test_a_state_of_root_is_named_as_such_to_who_may_not_look_into_it():
+    with tempfile.TemporaryDirectory() as place:  # not below tmp_path, into which only root may look
+        Path(place).chmod(0o755)
+        state = Path(place) / "state"
+        state.mkdir(mode=0o700)
+        os.seteuid(STRANGER)
+        try:
+            assert fault_of(state, User.current()) is None
+            assert f"{state} belongs to root" in unsafe_state_dir(state, writes=True)
+        finally:
+            os.seteuid(0)
 
 
 def test_links_in_the_state_that_lead_nowhere_or_in_a_circle(state):
