@@ -227,7 +227,7 @@ async def is_open(url: str) -> bool:
     ("change", "said"),
     [
         ('audit_log = "no/such/folder/audit.jsonl"', "no/such/folder/audit.jsonl: No such file or directory"),
-        ('listen = "{taken}"', "Address already in use"),
+        ('listen = "{taken}"', "address already in use"),
         ("workers = 0", "server.workers"),
     ],
 )

@@ -246,10 +246,10 @@ def test_time_is_that_of_the_signature(run, sigstore, signed, folder):
         (["--key", "key.pub", "--hash", "md5"], "--hash 'md5' is not known", "sha512"),
         ([*KEYLESS, "--key", "key.pub"], "who is to have signed", "--key"),
         (["--key", "root.json"], "root.json: one PEM block", "--key takes"),
-        (["--key", "gone.pub"], "gone.pub: No such file", None),
-        ([*KEYLESS, "--bundle", "gone.json"], "gone.json: No such file", None),
+        (["--key", "gone.pub"], "gone.pub: no such file", "check the path"),
+        ([*KEYLESS, "--bundle", "gone.json"], "gone.json: no such file", "check the path"),
         ([*KEYLESS, "--trusted-root", "app"], "app: ", "--trusted-root takes"),
-        ([*KEYLESS, "--trusted-root", "gone.json"], "gone.json: No such file", None),
+        ([*KEYLESS, "--trusted-root", "gone.json"], "gone.json: no such file", "check the path"),
     ],
 )
 def test_mistakes_have_our_form(run, signed, arguments, says, hint):
@@ -264,12 +264,12 @@ def test_mistakes_have_our_form(run, signed, arguments, says, hint):
 @pytest.mark.parametrize(
     ("what", "says"),
     [
-        ("gone", "gone: No such file"),
-        (".", ".: Is a directory"),
+        ("gone", "gone: no such file"),
+        (".", ".: is a directory"),
         ("sha256:0a", "does not have 64"),
         ("sha512:" + "0" * 127, "does not have 128"),
         ("sha384:" + "A" * 96, "does not have 96"),
-        ("sha1:" + "0" * 40, "No such file"),
+        ("sha1:" + "0" * 40, "no such file"),
     ],
 )
 def test_what_is_no_file_and_no_digest_is_a_mistake(run, signed, what, says):
