@@ -9,7 +9,7 @@ from dataclasses import replace
 from proxy.app.clock import clock
 from proxy.app.trust import trust_ages
 from proxy.config import Settings
-from proxy.front.external import ExternalUrls, fetched_elsewhere
+from proxy.front.external import fetched_elsewhere, refuses
 from proxy.gate import Examination, Gate, Judge, Memory, Observer, Record, TrustAges
 from proxy.oci.reference import Reference
 from proxy.policy.model import Mode
@@ -41,8 +41,8 @@ async def verify(settings: Settings, reference: Reference) -> Examination:
         rule = settings.rules.match(reference.repository)
         subject = Subject(reference.repository, manifest.digest, reference.tag)
         seen = await make_judge(settings, upstreams, trust_ages(settings)).examine(rule, subject)
-        refuses = settings.server.external_urls is ExternalUrls.REFUSE and (rule is None or rule.mode is Mode.ENFORCE)
-        return replace(seen, withheld=fetched_elsewhere(manifest) if refuses else None)
+        is_refused = refuses(settings.server.external_urls, rule.mode if rule is not None else Mode.ENFORCE)
+        return replace(seen, withheld=fetched_elsewhere(manifest) if is_refused else None)
 
 
 def make_judge(settings: Settings, upstreams: Upstreams, trust: TrustAges) -> Judge:

@@ -26,14 +26,9 @@ def read_ca(path: Path) -> str:
         with path.open(encoding="ascii") as file:
             text = file.read(CA_BYTES_MAX + 1)
     except (OSError, UnicodeDecodeError) as err:
-        reason = (
-            (err.strerror or "input/output error").lower()
-            if isinstance(err, OSError)
-            else "it is not ASCII, so it is no PEM"
-        )
-        raise InputError(
-            f"the CA file {path} cannot be read: {reason}", "--ca takes a PEM file on this machine"
-        ) from err
+        reason = _reason(err) if isinstance(err, OSError) else "it is not ASCII, so it is no PEM"
+        hint = "--ca takes a PEM file on this machine"
+        raise InputError(f"the CA file {path} cannot be read: {reason}", hint) from err
     if len(text) > CA_BYTES_MAX:
         raise InputError(f"the CA file {path} is larger than {CA_BYTES_MAX} bytes", "--ca takes one PEM certificate")
     return text
@@ -60,10 +55,14 @@ def write(root: Path, files: Iterable[File]) -> tuple[list[Written], list[InputE
         try:
             written.append(_write(path, file))
         except (OSError, MalformedError) as err:
-            reason = (err.strerror or "input/output error").lower() if isinstance(err, OSError) else str(err)
+            reason = _reason(err) if isinstance(err, OSError) else str(err)
             hint = "put this into it by hand:" if file.merge else "write this into it by hand:"
             failed.append(InputError(f"{path} was not written: {reason}", f"{hint}\n{file.content.rstrip()}"))
     return written, failed
+
+
+def _reason(err: OSError) -> str:
+    return (err.strerror or "input/output error").lower()
 
 
 def _write(path: Path, file: File) -> Written:

@@ -9,6 +9,7 @@ images, have no other place.
 from enum import StrEnum
 
 from proxy.oci.manifest import Descriptor, Manifest
+from proxy.policy.model import Mode
 
 # docker/distribution, manifest/schema2 (MediaTypeForeignLayer), and the form that is not compressed.
 FOREIGN_LAYER_TYPES = frozenset(
@@ -25,6 +26,11 @@ class ExternalUrls(StrEnum):
 
     REFUSE = "refuse"
     INSECURE_ALLOW = "insecure_allow"  # served with a Warning header
+
+
+def refuses(setting: ExternalUrls, mode: Mode) -> bool:
+    """Return whether a rule of this mode refuses such a manifest; one that only warns refuses none."""
+    return setting is ExternalUrls.REFUSE and mode is Mode.ENFORCE
 
 
 def fetched_elsewhere(manifest: Manifest) -> str | None:

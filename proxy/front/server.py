@@ -11,7 +11,7 @@ from proxy.front import errors
 from proxy.front.agents import Docker, docker_of
 from proxy.front.blobs import Blobs
 from proxy.front.errors import Outcome, Refusal
-from proxy.front.external import ExternalUrls, fetched_elsewhere
+from proxy.front.external import ExternalUrls, fetched_elsewhere, refuses
 from proxy.front.granting import Granting, Refused, check_name, client_of, would_move_on
 from proxy.front.heads import Unreadable
 from proxy.front.listings import Referrers, Tags
@@ -25,7 +25,7 @@ from proxy.oci.digest import Digest
 from proxy.oci.errors import MalformedError, RegistryError, UnavailableError
 from proxy.oci.manifest import MANIFEST_TYPES, Manifest
 from proxy.oci.reference import Reference, Repository
-from proxy.policy.model import Decision, Mode
+from proxy.policy.model import Decision
 from proxy.stores.grants import Rank
 from proxy.upstream.admission import Use
 from proxy.upstream.table import Upstreams
@@ -225,7 +225,7 @@ class Front:
         if pulled.decision is not None and not pulled.decision.served:
             raise Refused(errors.from_decision(pulled.decision, image), image, pulled.decision)
         elsewhere = fetched_elsewhere(pulled.manifest)
-        if elsewhere is not None and self._refuses_external(pulled.decision):
+        if elsewhere is not None and pulled.decision is not None and refuses(self._external_urls, pulled.decision.mode):
             raise Refused(errors.external(image, elsewhere), image)
         if why is not None:
             raise Refused(errors.unusable(image, why), image)
@@ -245,10 +245,6 @@ class Front:
             holds = partial(self._blobs.configs.are_here, pulled.manifest) if docker is not None else always
             self._warm.put(request, response, pulled.expires, holds)
         return response
-
-    def _refuses_external(self, decision: Decision | None) -> bool:
-        """Return whether external addresses refuse this manifest; a mode that only warns refuses none."""
-        return self._external_urls is ExternalUrls.REFUSE and decision is not None and decision.mode is Mode.ENFORCE
 
     async def _grant(self, repository: Repository, digest: Digest, client: str) -> BlobGrant | None:
         return await _in_time(lambda: self._gate.blob(repository, digest, client))
